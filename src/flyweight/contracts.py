@@ -1,0 +1,300 @@
+"""The values that flow between the steps, and the protocols that family members keep.
+
+Arrays: images go in as ``uint8`` RGB ``(n, height, width, 3)``; a network's input is ``float32`` ``(n, channels, height,
+width)``. ``Preprocessing`` is the whole way from the one to the other, and travels with every artifact.
+
+Counted, estimated and measured figures have types of their own (``Profile``, ``Estimate``, ``Measurement``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, runtime_checkable
+
+from flyweight.graph import Graph, Node
+from flyweight.spec import ArchSpec
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from torch import nn
+
+    Array: TypeAlias = NDArray[np.float32]
+
+Precision: TypeAlias = Literal["fp32", "fp16", "int8"]
+Predict: TypeAlias = "Callable[[Array], Array]"  # (n, C, H, W) float32 -> (n, K, H', W') or (n, K) float32
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """From an RGB ``uint8`` image to the network's input: resize (area), scale to 0..1, subtract mean, divide by std.
+
+    ``mean`` and ``std`` are per channel, of images scaled to 0..1, computed on the training split.
+    """
+
+    height: int
+    width: int
+    mean: tuple[float, ...] = (0.0, 0.0, 0.0)
+    std: tuple[float, ...] = (1.0, 1.0, 1.0)
+    class_names: tuple[str, ...] = ()
+    resize: Literal["area"] = "area"
+    layout: Literal["NCHW RGB"] = "NCHW RGB"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain data for JSON."""
+        return {
+            "height": self.height, "width": self.width, "mean": list(self.mean), "std": list(self.std),
+            "class_names": list(self.class_names), "resize": self.resize, "layout": self.layout,
+        }  # fmt: skip
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Preprocessing:
+        """Read what ``to_json`` wrote."""
+        return cls(
+            height=int(data["height"]), width=int(data["width"]), mean=tuple(map(float, data["mean"])),
+            std=tuple(map(float, data["std"])), class_names=tuple(map(str, data["class_names"])),
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Change:
+    """What a transform did.
+
+    Attributes:
+        transform: its name.
+        settings: its settings, as plain data.
+        layers: the layers it touched (stage names or module paths); empty means nothing happened.
+        before, after: what a reader should know of the layers before and after, one line each.
+    """
+
+    transform: str
+    settings: Mapping[str, Any]
+    layers: tuple[str, ...]
+    before: str = ""
+    after: str = ""
+
+
+@dataclass(frozen=True)
+class Quantization:
+    """How an artifact is to be quantized: int8 post-training, with ranges from these inputs.
+
+    ``calibration`` is ``(n, C, H, W)``, preprocessed as for inference. Weights are quantized per output channel,
+    activations per tensor; the artifact's inputs and outputs stay float32.
+    """
+
+    calibration: Array
+    method: Literal["minmax", "entropy", "percentile"] = "minmax"
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A network on its way: never changed in place.
+
+    ``module`` is in eval mode, on the CPU. ``spec`` is None for a module that the user brought.
+    """
+
+    module: nn.Module
+    preprocessing: Preprocessing
+    spec: ArchSpec | None = None
+    history: tuple[Change, ...] = ()
+    quantization: Quantization | None = None
+
+    @property
+    def precision(self) -> Precision:
+        """The precision of the artifacts that are exported from it."""
+        return "int8" if self.quantization else "fp32"
+
+    @property
+    def input_shape(self) -> tuple[int, int, int, int]:
+        """Shape of the example input: batch 1, channels, height, width."""
+        return (1, len(self.preprocessing.mean), self.preprocessing.height, self.preprocessing.width)
+
+    def having(self, change: Change, **fields: Any) -> Candidate:
+        """Return a copy with ``fields`` replaced and ``change`` added to the history."""
+        return replace(self, history=(*self.history, change), **fields)
+
+
+class Split(Protocol):
+    """Some images with their targets; for segmentation a mask of class indices, 255 where there is no truth."""
+
+    def __len__(self) -> int:
+        """Return the number of images."""
+
+    def __getitem__(self, index: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        """Return image ``(H, W, 3)`` RGB and mask ``(H, W)``."""
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """Images for training, validation and test; ``mean`` and ``std`` (of images scaled to 0..1) are the training split's.
+
+    Attributes:
+        class_shares: share of the training pixels that each class has; sums to 1.
+        groups: classes that the headline metric takes together, e.g. ``{"water": (0, 2), "land": (1,)}``; empty: none.
+        size: height and width of the images, None where they differ.
+    """
+
+    name: str
+    class_names: tuple[str, ...]
+    train: Split
+    val: Split
+    test: Split
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    class_shares: tuple[float, ...]
+    groups: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    size: tuple[int, int] | None = None
+    colors: tuple[tuple[int, int, int], ...] = ()
+
+
+@dataclass(frozen=True)
+class Env:
+    """What a transform may use besides the candidate."""
+
+    calibration_images: Sequence[NDArray[np.uint8]] = ()  # training images, (H, W, 3)
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """An exported network on disk.
+
+    Attributes:
+        runtime, runtime_version: what it was exported for.
+        files: the files that ship, the main one first.
+        bytes: their sizes summed. sha256: of the files' contents in that order.
+        module_of: from the artifact's node or layer names to module paths, where the exporter knows.
+        unfused_nodes: a note on operators that fell back or stayed float, for the reader.
+    """
+
+    runtime: str
+    runtime_version: str
+    precision: Precision
+    files: tuple[Path, ...]
+    bytes: int
+    sha256: str
+    input_shape: tuple[int, ...]
+    output_shape: tuple[int, ...]
+    preprocessing: Preprocessing
+    module_of: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain data for JSON; file paths as names relative to the artifact's folder."""
+        return {
+            "runtime": self.runtime, "runtime_version": self.runtime_version, "precision": self.precision,
+            "files": [f.name for f in self.files], "bytes": self.bytes, "sha256": self.sha256,
+            "input_shape": list(self.input_shape), "output_shape": list(self.output_shape),
+            "preprocessing": self.preprocessing.to_json(), "module_of": dict(self.module_of), "notes": list(self.notes),
+        }  # fmt: skip
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any], folder: Path) -> Artifact:
+        """Read what ``to_json`` wrote; ``folder`` is where the files lie (names may not leave it)."""
+        return cls(
+            runtime=str(data["runtime"]), runtime_version=str(data["runtime_version"]), precision=data["precision"],
+            files=tuple(folder / Path(str(name)).name for name in data["files"]), bytes=int(data["bytes"]),
+            sha256=str(data["sha256"]), input_shape=tuple(data["input_shape"]),
+            output_shape=tuple(data["output_shape"]), preprocessing=Preprocessing.from_json(data["preprocessing"]),
+            module_of=dict(data["module_of"]), notes=tuple(data["notes"]),
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """Measured time of one artifact in a fresh process. Times are of one inference, batch 1, after warm-up.
+
+    ``wall_ms`` and ``cpu_ms`` hold all n samples' medians and the 10th and 90th percentile of the wall clock;
+    ``busy`` is median wall time over median CPU time per thread: above 1.2 the machine was doing something else.
+    """
+
+    runtime: str
+    runtime_version: str
+    hardware: str
+    threads: int
+    n: int
+    median_ms: float
+    p10_ms: float
+    p90_ms: float
+    cpu_median_ms: float
+    busy: float
+    load_ms: float
+    first_ms: float
+    peak_rss_bytes: int
+    baseline_rss_bytes: int  # the same process before the artifact was loaded
+
+
+@dataclass(frozen=True)
+class LayerTime:
+    """Measured time of one of the runtime's kernels. ``module`` is None where it can't be attributed."""
+
+    name: str
+    op: str
+    module: str | None
+    median_us: float
+
+
+@dataclass(frozen=True)
+class LayerTimes:
+    """Measured time per layer: medians over n runs; ``run_us`` is the whole run by the same clock."""
+
+    runtime: str
+    runtime_version: str
+    threads: int
+    n: int
+    rows: tuple[LayerTime, ...]
+    run_us: float
+
+    def by_module(self) -> dict[str, float]:
+        """Return microseconds per module path; what can't be attributed stands under '(unattributed)'."""
+        sums: dict[str, float] = {}
+        for row in self.rows:
+            key = "(unattributed)" if row.module is None else row.module
+            sums[key] = sums.get(key, 0.0) + row.median_us
+        return sums
+
+
+@runtime_checkable
+class Transform(Protocol):
+    """One edit. A member is a frozen dataclass whose fields are its settings.
+
+    ``exact``: outputs are the same before and after, within ``tolerance`` of the largest output.
+    """
+
+    name: str
+    exact: bool
+    tolerance: float
+
+    def requires(self, candidate: Candidate) -> None:
+        """Raise TransformError, naming the layer, where the edit can't be made."""
+
+    def apply(self, candidate: Candidate, env: Env) -> Candidate:
+        """Return an edited candidate; the one given is never touched."""
+
+
+@runtime_checkable
+class Runtime(Protocol):
+    """One runtime. ``rtol``: largest difference to PyTorch over the largest output, for float artifacts."""
+
+    name: str
+    rtol: float
+
+    def missing(self) -> str | None:
+        """Return None where it is usable, else what to install."""
+
+    def version(self) -> str:
+        """Return the runtime's version."""
+
+    def unsupported(self, graph: Graph) -> tuple[Node, ...]:
+        """Return the nodes that it can't run."""
+
+    def export(self, candidate: Candidate, folder: Path) -> Artifact:
+        """Write an artifact into ``folder``, wholly or not at all."""
+
+    def load(self, artifact: Artifact, threads: int) -> Predict:
+        """Return a function that runs the artifact."""
+
+    def layer_times(self, artifact: Artifact, threads: int, n: int) -> LayerTimes | None:
+        """Return the time per layer; None where the runtime can't tell."""

@@ -1,0 +1,123 @@
+"""The traced network as immutable data: no torch, no weights.
+
+Nodes stand in execution order. Everything that ran is a node: functional calls like modules. A tensor is known by its
+name; the graph's ``tensors`` gives its shape. Parameters and buffers are tensors too, listed apart on each node.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from types import MappingProxyType
+from typing import TypeAlias
+
+from flyweight.errors import GraphError
+
+AttrValue: TypeAlias = "bool | int | float | str | None | tuple[AttrValue, ...]"
+
+DTYPE_BYTES = MappingProxyType(
+    {
+        "float64": 8, "float32": 4, "float16": 2, "bfloat16": 2, "complex64": 8, "complex128": 16,
+        "int64": 8, "int32": 4, "int16": 2, "int8": 1, "uint8": 1, "bool": 1,
+    }
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class TensorInfo:
+    """A tensor's name, shape and dtype (numpy's names)."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str = "float32"
+
+    @property
+    def elements(self) -> int:
+        """Number of elements."""
+        return math.prod(self.shape)
+
+    @property
+    def bytes(self) -> int:
+        """Bytes when stored densely."""
+        if self.dtype not in DTYPE_BYTES:
+            raise GraphError(f"tensor '{self.name}': dtype '{self.dtype}' has no known size.")
+        return self.elements * DTYPE_BYTES[self.dtype]
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One operator that ran.
+
+    Attributes:
+        name: unique in the graph.
+        op: the operator's normalized name, e.g. ``conv``, ``linear``, ``batch_norm``, ``add``; ``aten.*`` where Flyweight has
+            no name for it.
+        inputs, outputs: names of activations.
+        module: dotted path of the innermost module it ran in; '' is the root.
+        params: parameters and buffers that it read, by their qualified names.
+        attrs: the operator's settings, e.g. ``(("groups", 1), ("stride", (2, 2)))``.
+    """
+
+    name: str
+    op: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    module: str = ""
+    params: tuple[TensorInfo, ...] = ()
+    attrs: tuple[tuple[str, AttrValue], ...] = ()
+
+    def attr(self, name: str, default: AttrValue = None) -> AttrValue:
+        """Return one setting."""
+        return dict(self.attrs).get(name, default)
+
+
+@dataclass(frozen=True)
+class Graph:
+    """A traced network: its activations, and its nodes in execution order."""
+
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    nodes: tuple[Node, ...]
+    tensor_list: tuple[TensorInfo, ...]
+
+    @cached_property
+    def tensors(self) -> Mapping[str, TensorInfo]:
+        """Every activation by name."""
+        return MappingProxyType({tensor.name: tensor for tensor in self.tensor_list})
+
+    @cached_property
+    def producers(self) -> Mapping[str, Node]:
+        """The node that made each activation; the graph's inputs have none."""
+        return MappingProxyType({out: node for node in self.nodes for out in node.outputs})
+
+    @cached_property
+    def consumers(self) -> Mapping[str, tuple[Node, ...]]:
+        """The nodes that read each activation, in order."""
+        readers: dict[str, list[Node]] = {tensor.name: [] for tensor in self.tensor_list}
+        for node in self.nodes:
+            for name in dict.fromkeys(node.inputs):
+                readers[name].append(node)
+        return MappingProxyType({name: tuple(nodes) for name, nodes in readers.items()})
+
+    @cached_property
+    def params(self) -> Mapping[str, TensorInfo]:
+        """Every parameter and buffer that ran, once, by its qualified name."""
+        return MappingProxyType({p.name: p for node in self.nodes for p in node.params})
+
+    def __post_init__(self) -> None:
+        """Check that every tensor is known and is made before it is read."""
+        known = {tensor.name for tensor in self.tensor_list}
+        made = set(self.inputs)
+        for node in self.nodes:
+            for name in node.inputs:
+                if name not in made:
+                    raise GraphError(f"node '{node.name}' ({node.op}) reads '{name}' before anything made it.")
+            for name in node.outputs:
+                if name not in known:
+                    raise GraphError(f"node '{node.name}' ({node.op}) makes '{name}', whose shape is unknown.")
+            made.update(node.outputs)
+        for name in self.outputs:
+            if name not in made:
+                raise GraphError(f"the network returns '{name}', which no node makes.")

@@ -1,0 +1,201 @@
+"""The Report value: every rung of a ladder as plain data. ``report.json`` is the truth, the rest are renderings.
+
+Everything in here is JSON-able data: a report that was written is read back equal.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from flyweight import files
+from flyweight.errors import FileError
+
+REPORT_VERSION = 1
+
+
+@dataclass(frozen=True)
+class RungTiming:
+    """Measured: one artifact in one runtime at a number of threads, interleaved with the first rung's artifact.
+
+    ``speedup`` is reference median over own median, both from the same minutes (``reference_median_ms``).
+    """
+
+    runtime: str
+    runtime_version: str
+    threads: int
+    n: int
+    median_ms: float
+    p10_ms: float
+    p90_ms: float
+    cpu_median_ms: float
+    busy: float
+    load_ms: float
+    first_ms: float
+    peak_rss_bytes: int
+    baseline_rss_bytes: int
+    reference_median_ms: float
+    speedup: float
+
+
+@dataclass(frozen=True)
+class RungArtifact:
+    """One exported artifact: its file, its score on the test split, and its agreement with PyTorch on the same tiles."""
+
+    runtime: str
+    runtime_version: str
+    precision: str
+    file: str  # relative to the report's folder
+    bytes: int
+    sha256: str
+    metrics: Mapping[str, Any]  # what tasks/segment.py's SegmentMetrics.to_json gives
+    agreement: float  # share of test pixels with the same class as PyTorch's
+    max_difference: float  # largest |artifact - PyTorch| over the largest |PyTorch| output, on the compared tiles
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class LayerRow:
+    """One module of a rung: counted figures and, where it was measured, its time in ONNX Runtime at 1 thread."""
+
+    module: str
+    op: str
+    output_shape: tuple[int, ...]
+    macs: int
+    params: int
+    time_us: float | None = None
+
+
+@dataclass(frozen=True)
+class Rung:
+    """One rung of the ladder.
+
+    Attributes:
+        name: short and unique, e.g. ``v2.2.1``. title: a few words. change: what was edited, in words.
+        parent: the rung whose weights it inherited; '' for the first. control: not part of the ladder, stands beside it.
+        spec: the architecture as JSON data. inherited: share of its weights that came from the parent.
+        steps: training steps of this rung; total_steps: along its whole lineage.
+        macs, params, peak_activation_bytes: counted (batch 1, its own input size).
+        artifacts: by runtime. timings: per runtime and threads. layers: in execution order; unattributed_us: time of
+            kernels that belong to no module. skipped: what was not measured and why.
+        samples: indices of test tiles and the predicted masks, as PNG data URIs, for the page.
+    """
+
+    name: str
+    title: str
+    change: str
+    parent: str
+    control: bool
+    spec: Mapping[str, Any]
+    input_size: tuple[int, int]
+    precision: str
+    inherited: float
+    steps: int
+    total_steps: int
+    train_seconds: float
+    final_loss: float | None
+    macs: int
+    params: int
+    peak_activation_bytes: int
+    pytorch_metrics: Mapping[str, Any]
+    artifacts: Mapping[str, RungArtifact]
+    timings: tuple[RungTiming, ...]
+    layers: tuple[LayerRow, ...]
+    unattributed_us: float
+    skipped: tuple[str, ...] = ()
+    samples: tuple[tuple[int, str], ...] = ()
+
+    def timing(self, runtime: str, threads: int) -> RungTiming | None:
+        """Return the timing in ``runtime`` at ``threads``, or None."""
+        return next((t for t in self.timings if (t.runtime, t.threads) == (runtime, threads)), None)
+
+    def slowest(self, count: int = 5) -> tuple[LayerRow, ...]:
+        """Return the ``count`` slowest measured layers, slowest first."""
+        timed = [row for row in self.layers if row.time_us is not None]
+        return tuple(sorted(timed, key=lambda row: -(row.time_us or 0.0))[:count])
+
+
+@dataclass(frozen=True)
+class TestTile:
+    """A test tile shown on the page: image and true mask as PNG data URIs."""
+
+    index: int
+    image: str
+    truth: str
+
+
+@dataclass(frozen=True)
+class Report:
+    """A finished (or still growing) ladder. ``headline``: the key of the metric that is quoted, e.g. ``grouped_miou``."""
+
+    title: str
+    data: Mapping[str, Any]  # name, counts per split, class names, class shares, class colours
+    recipe: Mapping[str, Any]
+    environment: Mapping[str, Any]  # cpu, cores, memory, python, package versions, date, seed, command
+    headline: str
+    headline_title: str
+    rungs: tuple[Rung, ...]
+    tiles: tuple[TestTile, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def rung(self, name: str) -> Rung:
+        """Return the rung called ``name``."""
+        return next(rung for rung in self.rungs if rung.name == name)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain data for JSON."""
+        return {"report_version": REPORT_VERSION, **rung_json(self)}
+
+    @classmethod
+    def from_json(cls, data: Any) -> Report:
+        """Read what ``to_json`` wrote.
+
+        Raises:
+            FileError: it is not a report, or one of another version.
+        """
+        try:
+            if data["report_version"] != REPORT_VERSION:
+                raise FileError(f"report version {data['report_version']}; this Flyweight reads {REPORT_VERSION}.")
+            fields = {f.name: data[f.name] for f in dataclasses.fields(cls)}
+            fields["rungs"] = tuple(rung_from_json(rung) for rung in fields["rungs"])
+            fields["tiles"] = tuple(TestTile(**tile) for tile in fields["tiles"])
+            return cls(**{**fields, "notes": tuple(fields["notes"])})
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise FileError(f"not a Flyweight report ({type(error).__name__}: {error}).") from error
+
+
+def rung_json(value: Any) -> Any:
+    """Return a rung (or a whole report) as plain data for JSON."""
+    if dataclasses.is_dataclass(value):
+        return {f.name: rung_json(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {key: rung_json(item) for key, item in value.items()}
+    return [rung_json(item) for item in value] if isinstance(value, tuple | list) else value
+
+
+def rung_from_json(data: Mapping[str, Any]) -> Rung:
+    """Read one rung that ``rung_json`` wrote."""
+    fields = dict(data)
+    fields["input_size"] = tuple(fields["input_size"])
+    fields["artifacts"] = {k: RungArtifact(**{**a, "notes": tuple(a["notes"])}) for k, a in fields["artifacts"].items()}
+    fields["timings"] = tuple(RungTiming(**timing) for timing in fields["timings"])
+    fields["layers"] = tuple(LayerRow(**{**row, "output_shape": tuple(row["output_shape"])}) for row in fields["layers"])
+    fields["skipped"] = tuple(fields["skipped"])
+    fields["samples"] = tuple((int(i), str(uri)) for i, uri in fields["samples"])
+    return Rung(**fields)
+
+
+def load_report(path: Path) -> Report:
+    """Read ``report.json``, or the ``report.json`` in a run folder.
+
+    Raises:
+        FileError: it is missing, damaged, or not a report.
+    """
+    path = path / "report.json" if path.is_dir() else path
+    try:
+        return Report.from_json(files.read_json(path))
+    except FileError as error:
+        raise error if str(path) in str(error) else FileError(f"{path}: {error}") from error

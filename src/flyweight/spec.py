@@ -1,0 +1,293 @@
+"""An architecture as frozen, hashable data: no torch.
+
+A network is an input, a chain of named stages (each a block from ``blocks/`` with a width and a stride), and a head.
+Specs compare by value; ``replace`` is the only edit, and every knob (resolution, width, depth, decoder width, skips,
+CReLU) is such an edit. JSON is the written form.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias, TypeVar, get_args
+
+from flyweight.errors import SpecError
+
+Value: TypeAlias = "bool | int | float | str | tuple[Value, ...]"
+Settings: TypeAlias = tuple[tuple[str, Value], ...]
+Task: TypeAlias = Literal["classify", "segment", "detect"]
+Padding: TypeAlias = Literal["symmetric", "same"]
+SPEC_VERSION = 1
+MAX_CHANNELS = 65_536
+MAX_PIXELS = 8_192
+MAX_STAGES = 4_096
+D = TypeVar("D")
+
+
+def settings(**values: Value) -> Settings:
+    """Return settings in their one canonical order, so that equal specs compare equal."""
+    return tuple(sorted((name, _frozen(value)) for name, value in values.items()))
+
+
+def _frozen(value: Any) -> Value:
+    if isinstance(value, list | tuple):
+        return tuple(_frozen(item) for item in value)
+    if isinstance(value, bool | int | float | str):
+        return value
+    raise SpecError(f"setting {value!r} is a {type(value).__name__}; allowed are bool, int, float, str and lists of them.")
+
+
+@dataclass(frozen=True, slots=True)
+class InputSpec:
+    """The network's input: channels, height and width in pixels."""
+
+    height: int
+    width: int
+    channels: int = 3
+
+    def __post_init__(self) -> None:
+        for name, value, most in (("height", self.height, MAX_PIXELS), ("width", self.width, MAX_PIXELS)):
+            _check_range("input", name, value, 1, most)
+        _check_range("input", "channels", self.channels, 1, MAX_CHANNELS)
+
+
+@dataclass(frozen=True, slots=True)
+class StageSpec:
+    """One step of the chain: ``block`` names a member of ``blocks/``, ``settings`` are that block's own."""
+
+    name: str
+    block: str
+    out_channels: int
+    stride: int = 1
+    settings: Settings = ()
+
+    def __post_init__(self) -> None:
+        if not self.name.isidentifier():
+            raise SpecError(f"stage '{self.name}': a stage's name must be letters, digits and underscores, e.g. conv4_1.")
+        _check_range(f"stage '{self.name}'", "out_channels", self.out_channels, 1, MAX_CHANNELS)
+        _check_range(f"stage '{self.name}'", "stride", self.stride, 1, 8)
+
+    def setting(self, name: str, default: Value) -> Value:
+        """Return one setting of the block, or ``default``."""
+        return dict(self.settings).get(name, default)
+
+    def replace(self, **changes: Any) -> StageSpec:
+        """Return a copy with ``changes``."""
+        return _replace(self, changes)
+
+    def with_settings(self, **values: Value) -> StageSpec:
+        """Return a copy with some of the block's settings changed."""
+        return self.replace(settings=settings(**{**dict(self.settings), **values}))
+
+
+@dataclass(frozen=True, slots=True)
+class SkipSpec:
+    """A skip from the output of an encoder stage to the decoder stage that works at its resolution."""
+
+    source: str  # the encoder stage's name
+    target: int  # index of the decoder stage whose output it joins, from 0
+
+
+@dataclass(frozen=True, slots=True)
+class HeadSpec:
+    """What stands behind the last stage.
+
+    ``kind`` names a head in ``blocks/``: ``pool_classifier`` (global average pooling, fully connected) or ``deconv_decoder``
+    (a transposed convolution of stride 2 per width, each with norm and ReLU, then a 1×1 convolution to the classes).
+    """
+
+    kind: str
+    widths: tuple[int, ...] = ()
+    skips: tuple[SkipSpec, ...] = ()
+    skip_join: Literal["add", "concat"] = "add"
+    settings: Settings = ()
+
+    def __post_init__(self) -> None:
+        for index, width in enumerate(self.widths):
+            _check_range(f"head '{self.kind}', width {index}", "channels", width, 1, MAX_CHANNELS)
+        if self.skip_join not in ("add", "concat"):
+            raise SpecError(f"head '{self.kind}': skip_join is '{self.skip_join}'; allowed are add and concat.")
+        for skip in self.skips:
+            _check_range(f"skip from '{skip.source}'", "target", skip.target, 0, max(len(self.widths) - 1, 0))
+
+    def setting(self, name: str, default: Value) -> Value:
+        """Return one setting of the head, or ``default``."""
+        return dict(self.settings).get(name, default)
+
+    def replace(self, **changes: Any) -> HeadSpec:
+        """Return a copy with ``changes``."""
+        return _replace(self, changes)
+
+
+@dataclass(frozen=True)
+class ArchSpec:
+    """A whole architecture.
+
+    ``padding``: 'same' is TensorFlow's (a stride-2 convolution on an even size pads only bottom and right); 'symmetric' is
+    PyTorch's habit (k // 2 on every side). ``norm_eps`` is the epsilon of every batch norm, ``norm_momentum`` its
+    momentum in PyTorch's sense (1 − decay).
+    """
+
+    name: str
+    task: Task
+    input: InputSpec
+    classes: int
+    stages: tuple[StageSpec, ...]
+    head: HeadSpec
+    padding: Padding = "symmetric"
+    norm_eps: float = 1e-5
+    norm_momentum: float = 0.1
+
+    def __post_init__(self) -> None:
+        _check_range(f"spec '{self.name}'", "classes", self.classes, 1, MAX_CHANNELS)
+        if self.task not in get_args(Task):
+            raise SpecError(f"spec '{self.name}': task is '{self.task}'; allowed are {', '.join(get_args(Task))}.")
+        if self.padding not in get_args(Padding):
+            raise SpecError(f"spec '{self.name}': padding is '{self.padding}'; allowed are {', '.join(get_args(Padding))}.")
+        if not 0 < len(self.stages) <= MAX_STAGES:
+            raise SpecError(f"spec '{self.name}': {len(self.stages)} stages; it needs between 1 and {MAX_STAGES}.")
+        names = [stage.name for stage in self.stages]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise SpecError(f"spec '{self.name}': two stages are named '{twice[0]}'. Every stage needs its own name.")
+        for skip in self.head.skips:
+            if skip.source not in names:
+                raise SpecError(
+                    f"spec '{self.name}': a skip starts at stage '{skip.source}', which does not exist. "
+                    f"Stages: {', '.join(names)}."
+                )
+
+    def replace(self, **changes: Any) -> ArchSpec:
+        """Return a copy with ``changes``; the only way to edit a spec."""
+        return _replace(self, changes)
+
+    def stage(self, name: str) -> StageSpec:
+        """Return the stage called ``name``.
+
+        Raises:
+            SpecError: there is none.
+        """
+        for stage in self.stages:
+            if stage.name == name:
+                return stage
+        raise SpecError(f"spec '{self.name}' has no stage '{name}'. Stages: {', '.join(s.name for s in self.stages)}.")
+
+    def stride_after(self, name: str) -> int:
+        """Return the product of strides from the input to the output of stage ``name``."""
+        total = 1
+        self.stage(name)
+        for stage in self.stages:
+            total *= stage.stride
+            if stage.name == name:
+                break
+        return total
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain data for JSON."""
+        return {"spec_version": SPEC_VERSION, **_plain(self)}
+
+    def dumps(self) -> str:
+        """Return the spec as JSON text."""
+        return json.dumps(self.to_json(), indent=1)
+
+    @classmethod
+    def from_json(cls, data: Any) -> ArchSpec:
+        """Read what ``to_json`` wrote.
+
+        Raises:
+            SpecError: a field is missing, unknown or of the wrong type.
+        """
+        data = dict(_need(data, dict, "spec"))
+        version = data.pop("spec_version", None)
+        if version != SPEC_VERSION:
+            raise SpecError(f"spec_version is {version!r}; this Flyweight reads {SPEC_VERSION}.")
+        data["input"] = _record(InputSpec, data.get("input"), "input")
+        data["stages"] = tuple(
+            _record(StageSpec, _thaw(stage), f"stage {i}") for i, stage in enumerate(_need(data.get("stages"), list, "stages"))
+        )
+        head = dict(_need(data.get("head"), dict, "head"))
+        head["widths"] = tuple(_need(head.get("widths", []), list, "head.widths"))
+        head["skips"] = tuple(_record(SkipSpec, s, "skip") for s in _need(head.get("skips", []), list, "head.skips"))
+        data["head"] = _record(HeadSpec, _thaw(head), "head")
+        return _record(cls, data, "spec")
+
+    @classmethod
+    def loads(cls, text: str) -> ArchSpec:
+        """Read JSON text.
+
+        Raises:
+            SpecError: not JSON, or not a spec.
+        """
+        try:
+            data = json.loads(text)
+        except (json.JSONDecodeError, RecursionError) as error:
+            raise SpecError(f"the spec is not JSON: {error}.") from error
+        return cls.from_json(data)
+
+
+def round_channels(width: float, divisor: int = 1, minimum: int = 1) -> int:
+    """Return ``width`` rounded to a multiple of ``divisor``, never more than 10 % below it.
+
+    Source: make_divisible, tensorflow/models research/slim/nets/mobilenet/conv_blocks.py.
+    """
+    rounded = max(minimum, int(width + divisor / 2) // divisor * divisor)
+    return rounded + divisor if rounded < 0.9 * width else rounded
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)} | (
+            {"settings": {k: _plain(v) for k, v in value.settings}} if hasattr(value, "settings") else {}
+        )
+    return [_plain(item) for item in value] if isinstance(value, tuple) else value
+
+
+def _thaw(data: Any) -> Any:
+    """Turn the mapping ``settings`` of a stage or head into its frozen form."""
+    if not isinstance(data, Mapping):
+        return data
+    chosen = _need(data.get("settings", {}), dict, "settings")
+    return {**data, "settings": settings(**chosen)}
+
+
+_TYPES: Mapping[str, type | tuple[type, ...]] = {
+    "int": int, "float": (int, float), "str": str, "Task": str, "Padding": str, "Literal['add', 'concat']": str,
+    'Literal["add", "concat"]': str,
+}  # fmt: skip
+
+
+def _record(kind: type[D], data: Any, where: str) -> D:
+    data = _need(data, dict, where)
+    fields = {f.name: f for f in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    if unknown := sorted(set(data) - set(fields)):
+        raise SpecError(f"{where}: unknown field '{unknown[0]}'. Allowed: {', '.join(fields)}.")
+    for name, entry in fields.items():
+        if name not in data:
+            if entry.default is dataclasses.MISSING:
+                raise SpecError(f"{where}: field '{name}' is missing.")
+            continue
+        wanted = _TYPES.get(str(entry.type))
+        if wanted and (not isinstance(data[name], wanted) or isinstance(data[name], bool)):
+            raise SpecError(f"{where}: {name} is {data[name]!r}, but must be of type {entry.type}.")
+        if entry.type == "tuple[int, ...]" and not all(type(item) is int for item in data[name]):
+            raise SpecError(f"{where}: {name} is {data[name]!r}, but must be a list of whole numbers.")
+    return kind(**data)
+
+
+def _replace(value: D, changes: dict[str, Any]) -> D:
+    known = [f.name for f in dataclasses.fields(value)]  # type: ignore[arg-type]
+    if unknown := sorted(set(changes) - set(known)):
+        raise SpecError(f"{type(value).__name__} has no field '{unknown[0]}'. It has: {', '.join(known)}.")
+    return dataclasses.replace(value, **changes)  # type: ignore[type-var]
+
+
+def _need(data: Any, kind: type[D], where: str) -> D:
+    if not isinstance(data, kind):
+        raise SpecError(f"{where}: expected a {kind.__name__}, found {type(data).__name__}.")
+    return data
+
+
+def _check_range(where: str, name: str, value: int, least: int, most: int) -> None:
+    if type(value) is not int or not least <= value <= most:
+        raise SpecError(f"{where}: {name} is {value!r}; allowed are whole numbers from {least} to {most}.")
