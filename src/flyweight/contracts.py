@@ -298,3 +298,39 @@ class Runtime(Protocol):
 
     def layer_times(self, artifact: Artifact, threads: int, n: int) -> LayerTimes | None:
         """Return the time per layer; None where the runtime can't tell."""
+
+
+class Progress(Protocol):
+    """Who is told how far the work has got: the command line draws bars, a program stays silent.
+
+    Steps nest: ``start`` opens one inside the one that is open, ``advance`` and ``finish`` speak of the innermost.
+    """
+
+    def start(self, what: str, total: int) -> None:
+        """Open a step of ``total`` parts; 0 where the number is unknown."""
+
+    def advance(self, n: int = 1, note: str = "") -> None:
+        """Count ``n`` more parts as done; ``note`` says how it stands, e.g. ``loss 0.31``."""
+
+    def finish(self) -> None:
+        """Close the innermost open step."""
+
+    def say(self, line: str) -> None:
+        """Tell the reader one line that stays, e.g. a finished rung's figures."""
+
+
+@dataclass(frozen=True)
+class Silent:
+    """The ``Progress`` that tells nobody."""
+
+    def start(self, what: str, total: int) -> None:
+        """Do nothing."""
+
+    def advance(self, n: int = 1, note: str = "") -> None:
+        """Do nothing."""
+
+    def finish(self) -> None:
+        """Do nothing."""
+
+    def say(self, line: str) -> None:
+        """Do nothing."""
