@@ -1,0 +1,52 @@
+"""Depthwise separable convolution, and the plain convolution of a stem.
+
+Source: Howard et al. 2017, MobileNets (arXiv 1704.04861), section 3.1 and figure 3.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from flyweight.blocks._layers import FeatureMap, StageBuilder, conv_norm, conv_width
+from flyweight.spec import ArchSpec, StageSpec
+
+
+class Separable(nn.Module):
+    """Depthwise k×k with norm and activation, then pointwise 1×1 with norm and activation."""
+
+    def __init__(self, stage: StageSpec, inputs: FeatureMap, spec: ArchSpec) -> None:
+        super().__init__()
+        where = f"stage '{stage.name}'"
+        act = str(stage.setting("activation", "relu6"))
+        kernel = int(str(stage.setting("kernel", 3)))
+        inner = "relu6" if act == "crelu" else act  # CReLU doubles channels, which a depthwise layer can't pass on
+        self.depthwise = conv_norm(
+            inputs, inputs.channels, spec, where=where, kernel=kernel, stride=stage.stride, groups=inputs.channels, act=inner
+        )
+        narrowed = inputs.strided(inputs.channels, stage.stride)
+        self.pointwise = conv_norm(narrowed, conv_width(stage, act), spec, where=where, kernel=1, act=act)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map ``(n, C, h, w)`` to ``(n, out_channels, ⌈h/stride⌉, ⌈w/stride⌉)``."""
+        out: Tensor = self.pointwise(self.depthwise(x))
+        return out
+
+
+def plain(stage: StageSpec, inputs: FeatureMap, spec: ArchSpec) -> nn.Module:
+    """Return a standard convolution with norm and activation."""
+    act = str(stage.setting("activation", "relu6"))
+    return conv_norm(
+        inputs,
+        conv_width(stage, act),
+        spec,
+        where=f"stage '{stage.name}'",
+        kernel=int(str(stage.setting("kernel", 3))),
+        stride=stage.stride,
+        act=act,
+    )
+
+
+MEMBERS = {
+    "conv": StageBuilder(plain, ("activation", "kernel")),
+    "separable": StageBuilder(Separable, ("activation", "kernel")),
+}

@@ -1,0 +1,104 @@
+"""build(spec) -> nn.Module."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from flyweight.blocks import BLOCKS
+from flyweight.blocks._layers import FeatureMap, HeadBuilder, StageBuilder
+from flyweight.blocks.deconv_decoder import bilinear_start
+from flyweight.errors import SpecError, UsageError
+from flyweight.spec import ArchSpec, HeadSpec, StageSpec
+
+
+class Network(nn.Module):
+    """A chain of stages and a head, built from a spec. Maps ``(n, C, h, w)`` to the head's logits."""
+
+    def __init__(self, stages: Mapping[str, nn.Module], head: nn.Module) -> None:
+        super().__init__()
+        self.encoder = nn.ModuleDict(stages)
+        self.head = head
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return logits."""
+        maps: dict[str, Tensor] = {}
+        for name, stage in self.encoder.items():
+            x = stage(x)
+            maps[name] = x
+        out: Tensor = self.head(maps)
+        return out
+
+
+def build(spec: ArchSpec, seed: int = 0) -> nn.Module:
+    """Build the network of a spec, freshly initialized, in eval mode, on the CPU.
+
+    The global random state is left as it was; the same spec and seed give the same weights.
+
+    Raises:
+        SpecError: a stage or the head can't be built as written; names it.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        maps = feature_maps(spec)
+        stages: dict[str, nn.Module] = {}
+        inputs = FeatureMap(spec.input.channels, spec.input.height, spec.input.width)
+        for stage in spec.stages:
+            stages[stage.name] = _stage_builder(stage).build(stage, inputs, spec)
+            inputs = maps[stage.name]
+        network = Network(stages, _head_builder(spec.head).build(spec.head, maps, spec))
+        _initialize(network)
+    return network.eval()
+
+
+def feature_maps(spec: ArchSpec) -> dict[str, FeatureMap]:
+    """Return the shape of every stage's output, by stage name, in order."""
+    maps: dict[str, FeatureMap] = {}
+    current = FeatureMap(spec.input.channels, spec.input.height, spec.input.width)
+    for stage in spec.stages:
+        current = current.strided(stage.out_channels, stage.stride)
+        maps[stage.name] = current
+    return maps
+
+
+def _stage_builder(stage: StageSpec) -> StageBuilder:
+    builder = _member(stage.block, f"stage '{stage.name}'")
+    if not isinstance(builder, StageBuilder):
+        raise SpecError(f"stage '{stage.name}': '{stage.block}' is a head, not a stage block.")
+    _check_settings(dict(stage.settings), builder.settings, f"stage '{stage.name}' ({stage.block})")
+    return builder
+
+
+def _head_builder(head: HeadSpec) -> HeadBuilder:
+    builder = _member(head.kind, "head")
+    if not isinstance(builder, HeadBuilder):
+        raise SpecError(f"head: '{head.kind}' is a stage block, not a head.")
+    _check_settings(dict(head.settings), builder.settings, f"head ({head.kind})")
+    return builder
+
+
+def _member(name: str, where: str) -> object:
+    try:
+        return BLOCKS.get(name)
+    except UsageError as error:
+        raise SpecError(f"{where}: {error}") from error
+
+
+def _check_settings(given: Mapping[str, object], known: tuple[str, ...], where: str) -> None:
+    if unknown := sorted(set(given) - set(known)):
+        raise SpecError(f"{where}: unknown setting '{unknown[0]}'. Allowed: {', '.join(known) or 'none'}.")
+
+
+def _initialize(network: nn.Module) -> None:
+    """He initialization (arXiv 1502.01852) by fan-out for convolutions; bilinear for ×2 transposed ones."""
+    for module in network.modules():
+        if isinstance(module, nn.ConvTranspose2d) and module.kernel_size == (4, 4) and module.stride == (2, 2):
+            bilinear_start(module)
+        elif isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        elif isinstance(module, nn.Linear):
+            nn.init.normal_(module.weight, std=0.01)
+        if isinstance(module, nn.Conv2d | nn.Linear | nn.ConvTranspose2d) and module.bias is not None:
+            nn.init.zeros_(module.bias)

@@ -1,0 +1,210 @@
+"""One readable loop: train(candidate, data, recipe) -> TrainResult. Resumable, and repeatable by its seed.
+
+Every step draws its batch and its flips from (seed, step) alone, so a run that was killed and goes on sees what an
+unbroken one would have seen.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import math
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from flyweight import files
+from flyweight.contracts import Candidate, DataSet, Progress, Silent, Split
+from flyweight.errors import FileError, TrainingError
+from flyweight.evaluate import preprocess
+from flyweight.tasks.segment import class_weights, loss
+
+CHECKPOINT = "training.pt"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How every rung is trained: AdamW, linear warm-up, cosine decay to zero, random flips, weighted cross-entropy.
+
+    Sources: AdamW arXiv 1711.05101; cosine decay arXiv 1608.03983. Norms, biases and depthwise weights are not decayed
+    (MobileNets, arXiv 1704.04861, section 3.2).
+    """
+
+    steps: int = 300
+    batch: int = 16
+    learning_rate: float = 3e-3
+    weight_decay: float = 1e-2
+    warmup_steps: int = 20
+    flips: bool = True
+    checkpoint_steps: int = 40
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain data for JSON."""
+        return {**dataclasses.asdict(self), "optimizer": "AdamW", "schedule": "cosine", "loss": "weighted cross-entropy"}
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """A trained candidate, the loss of every step, and the seconds that training took (resumed parts included)."""
+
+    candidate: Candidate
+    losses: tuple[float, ...]
+    seconds: float
+
+
+def train(
+    candidate: Candidate,
+    data: DataSet,
+    recipe: Recipe,
+    *,
+    seed: int = 0,
+    folder: Path | None = None,
+    progress: Progress | None = None,
+    label: str = "train",
+) -> TrainResult:
+    """Train a copy of the candidate's module; with ``folder``, go on from the checkpoint that lies there.
+
+    Raises:
+        TrainingError: the loss is not finite; names the step.
+        FileError: the checkpoint can't be read or written.
+    """
+    progress = progress or Silent()
+    module = copy.deepcopy(candidate.module).train().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    optimizer = torch.optim.AdamW(_groups(module, recipe), lr=recipe.learning_rate)
+    batches = _Batches(data.train, candidate, recipe, seed)
+    weights = torch.from_numpy(np.asarray(class_weights(data.class_shares), dtype=np.float32))
+    losses, seconds = _resume(folder, module, optimizer, _key(candidate, recipe, seed, data))
+    progress.start(label, recipe.steps)
+    progress.advance(len(losses))
+    started = time.perf_counter() - seconds
+    for step in range(len(losses), recipe.steps):
+        losses.append(_step(module, optimizer, batches[step], weights, recipe, step))
+        progress.advance(1, f"loss {sum(losses[-20:]) / len(losses[-20:]):.3f}")
+        if folder and (step + 1) % recipe.checkpoint_steps == 0 and step + 1 < recipe.steps:
+            _save(folder, module, optimizer, losses, time.perf_counter() - started, _key(candidate, recipe, seed, data))
+    progress.finish()
+    module = module.to(memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
+    return TrainResult(replace(candidate, module=module), tuple(losses), time.perf_counter() - started)
+
+
+def learning_rate(step: int, recipe: Recipe) -> float:
+    """Return the learning rate of a step: up linearly over the warm-up, then down to zero along a cosine."""
+    warmup = min(recipe.warmup_steps, recipe.steps // 2)
+    if step < warmup:
+        return recipe.learning_rate * (step + 1) / warmup
+    done = (step - warmup) / max(recipe.steps - warmup, 1)
+    return recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
+
+
+def _step(
+    module: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    batch: tuple[Tensor, Tensor],
+    weights: Tensor,
+    recipe: Recipe,
+    step: int,
+) -> float:
+    for group in optimizer.param_groups:
+        group["lr"] = learning_rate(step, recipe)
+    images, masks = batch
+    value = loss(module(images), masks, weights)
+    if not math.isfinite(value.item()):
+        raise TrainingError(f"the loss is {value.item()} at step {step}. Lower the learning rate ({recipe.learning_rate}).")
+    optimizer.zero_grad(set_to_none=True)
+    value.backward()  # type: ignore[no-untyped-call]
+    optimizer.step()
+    return float(value.item())
+
+
+class _Batches:
+    """Batch ``step`` of an endless stream: epoch by epoch, each in its own order, flipped at random."""
+
+    def __init__(self, split: Split, candidate: Candidate, recipe: Recipe, seed: int) -> None:
+        self.images, self.masks = _arrays(split)
+        self.preprocessing, self.recipe, self.seed = candidate.preprocessing, recipe, seed
+
+    def __getitem__(self, step: int) -> tuple[Tensor, Tensor]:
+        chosen = [self._index(step * self.recipe.batch + i) for i in range(self.recipe.batch)]
+        rng = np.random.default_rng((self.seed, 1, step))
+        pairs = [_flipped(self.images[i], self.masks[i], rng, self.recipe.flips) for i in chosen]
+        inputs = preprocess(np.stack([image for image, _ in pairs]), self.preprocessing)
+        images = torch.from_numpy(inputs).to(memory_format=torch.channels_last)
+        return images, torch.from_numpy(np.stack([mask for _, mask in pairs]).astype(np.int64))
+
+    def _index(self, position: int) -> int:
+        epoch, place = divmod(position, len(self.images))
+        return int(np.random.default_rng((self.seed, 0, epoch)).permutation(len(self.images))[place])
+
+
+def _arrays(split: Split) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Return all images and masks as two arrays; images of other sizes than the first one's are an error of the data set."""
+    held = getattr(split, "images", None), getattr(split, "masks", None)
+    if isinstance(held[0], np.ndarray) and isinstance(held[1], np.ndarray):
+        return held[0], held[1]
+    pairs = [split[i] for i in range(len(split))]
+    if sizes := {image.shape for image, _ in pairs if image.shape != pairs[0][0].shape}:
+        raise TrainingError(
+            f"training needs images of one size, but there are {pairs[0][0].shape[:2]} and {sorted(sizes)[0][:2]} "
+            "(height, width). Bring them to one size first."
+        )
+    return np.stack([image for image, _ in pairs]), np.stack([mask for _, mask in pairs])
+
+
+def _flipped(
+    image: NDArray[np.uint8], mask: NDArray[np.uint8], rng: np.random.Generator, flips: bool
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    horizontal, vertical = rng.random(2) < 0.5
+    rows = slice(None, None, -1 if flips and vertical else 1)
+    columns = slice(None, None, -1 if flips and horizontal else 1)
+    return image[rows, columns], mask[rows, columns]
+
+
+def _groups(module: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
+    decayed, free = [], []
+    for parameter in module.parameters():
+        depthwise_or_vector = parameter.dim() < 2 or (parameter.dim() == 4 and parameter.shape[1] == 1)
+        (free if depthwise_or_vector else decayed).append(parameter)
+    return [{"params": decayed, "weight_decay": recipe.weight_decay}, {"params": free, "weight_decay": 0.0}]
+
+
+def _key(candidate: Candidate, recipe: Recipe, seed: int, data: DataSet) -> str:
+    """Return what a checkpoint must agree on to be gone on from."""
+    spec = candidate.spec.dumps() if candidate.spec else str(candidate.module)
+    return f"{spec}|{recipe}|{seed}|{data.name}|{len(data.train)}"
+
+
+def _save(
+    folder: Path, module: nn.Module, optimizer: torch.optim.Optimizer, losses: list[float], seconds: float, key: str
+) -> None:
+    state = {
+        "module": module.state_dict(), "optimizer": optimizer.state_dict(), "losses": losses, "seconds": seconds, "key": key,
+    }  # fmt: skip
+    with files.replacing(folder / CHECKPOINT) as part:
+        try:
+            torch.save(state, part)
+        except RuntimeError as error:  # torch wraps a full disk in a RuntimeError of its own
+            raise FileError(f"{folder / CHECKPOINT}: can't write the checkpoint ({error}). Is the disk full?") from error
+
+
+def _resume(
+    folder: Path | None, module: nn.Module, optimizer: torch.optim.Optimizer, key: str
+) -> tuple[list[float], float]:
+    """Load the checkpoint into module and optimizer; a checkpoint of another run is not touched and not used."""
+    path = folder / CHECKPOINT if folder else None
+    if path is None or not path.exists():
+        return [], 0.0
+    try:
+        state = torch.load(path, weights_only=True)
+        if state["key"] != key:
+            return [], 0.0
+        module.load_state_dict(state["module"])
+        optimizer.load_state_dict(state["optimizer"])
+        return list(state["losses"]), float(state["seconds"])
+    except (RuntimeError, KeyError, TypeError, ValueError, EOFError, OSError) as error:
+        raise FileError(f"{path}: a damaged checkpoint ({type(error).__name__}). Delete it to train this rung anew.") from error

@@ -1,0 +1,111 @@
+"""What the transforms that edit an architecture's spec have in common: build the new network, inherit what weights it can."""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from flyweight.build import build
+from flyweight.contracts import Candidate, Change, Env
+from flyweight.errors import SpecError, TransformError
+from flyweight.spec import ArchSpec
+
+
+@dataclass(frozen=True)
+class SpecEdit(abc.ABC):
+    """An edit of the spec. Subclasses say what changes in ``edit``; the rest is the same for all."""
+
+    name: ClassVar[str]
+    exact: ClassVar[bool] = False
+    tolerance: ClassVar[float] = 0.0
+
+    @abc.abstractmethod
+    def edit(self, spec: ArchSpec) -> ArchSpec:
+        """Return the edited spec.
+
+        Raises:
+            TransformError, SpecError: the spec does not allow it; names the stage.
+        """
+
+    @abc.abstractmethod
+    def layers(self, spec: ArchSpec) -> tuple[str, ...]:
+        """Return the names of the stages that are touched."""
+
+    def requires(self, candidate: Candidate) -> None:
+        """Raise TransformError where the candidate has no spec, is quantized already, or the edit is not allowed or empty."""
+        if candidate.spec is None:
+            raise TransformError(
+                f"transform '{self.name}' edits an architecture's spec, but this module has none. "
+                "Start from a zoo name or a spec file."
+            )
+        if candidate.quantization or any(change.transform == "fold_bn" for change in candidate.history):
+            raise TransformError(f"transform '{self.name}': edit the architecture before folding and quantizing it.")
+        try:
+            edited = self.edit(candidate.spec)
+        except SpecError as error:
+            raise TransformError(f"transform '{self.name}': {error}") from error
+        if edited == candidate.spec:
+            raise TransformError(f"transform '{self.name}': nothing would change: {self._settings()} is what the spec has.")
+
+    def apply(self, candidate: Candidate, env: Env) -> Candidate:
+        """Return the edited network with inherited weights; the candidate given is not touched."""
+        self.requires(candidate)
+        assert candidate.spec is not None  # requires() has checked it
+        spec = self.edit(candidate.spec)
+        module = build(spec, env.seed)
+        share = inherit(module, candidate.module)
+        change = Change(
+            transform=self.name,
+            settings={**self._settings(), "inherited": share},
+            layers=self.layers(candidate.spec),
+            before=summary(candidate.spec),
+            after=summary(spec),
+        )
+        size = replace(candidate.preprocessing, height=spec.input.height, width=spec.input.width)
+        return candidate.having(change, module=module, spec=spec, preprocessing=size)
+
+    def _settings(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+
+def inherit(new: nn.Module, old: nn.Module) -> float:
+    """Copy weights and statistics from ``old`` to ``new`` by name; return the share of ``new``'s parameters that came over.
+
+    Where shapes differ, the region that both have is copied: channel i stays channel i, so a narrowed run of layers keeps
+    the same channels on both sides of every tensor. Tensors of another rank, and names that ``old`` lacks, stay fresh.
+    """
+    source: Mapping[str, Tensor] = old.state_dict()
+    own = {name for name, _ in new.named_parameters()}
+    copied = total = 0
+    with torch.no_grad():
+        for name, target in new.state_dict().items():
+            count = _copy_overlap(target, source.get(name))
+            if name in own:
+                copied, total = copied + count, total + target.numel()
+    return copied / max(total, 1)
+
+
+def _copy_overlap(target: Tensor, source: Tensor | None) -> int:
+    if source is None or source.dim() != target.dim():
+        return 0
+    region = tuple(slice(0, min(a, b)) for a, b in zip(target.shape, source.shape, strict=True))
+    target[region] = source[region]
+    return int(target[region].numel())
+
+
+def summary(spec: ArchSpec) -> str:
+    """Return one line that tells two specs apart: input, stages with widths, decoder."""
+    runs: list[tuple[str, int]] = []
+    for stage in spec.stages:
+        word = f"{stage.out_channels}{'c' if stage.setting('activation', '') == 'crelu' else ''}{'/2' if stage.stride == 2 else ''}"
+        runs = [*runs[:-1], (word, runs[-1][1] + 1)] if runs and runs[-1][0] == word else [*runs, (word, 1)]
+    chain = " ".join(word if count == 1 else f"{word}x{count}" for word, count in runs)
+    head = ",".join(map(str, spec.head.widths))
+    skips = f", {len(spec.head.skips)} skips ({spec.head.skip_join})" if spec.head.skips else ""
+    return f"{spec.input.width}x{spec.input.height}: {chain}" + (f" | decoder {head}{skips}" if head else "")
