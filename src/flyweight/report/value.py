@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from flyweight import files
 from flyweight.errors import FileError
+from flyweight.report import _read
 
 REPORT_VERSION = 1
 
@@ -122,6 +123,8 @@ class Rung:
 class TestTile:
     """A test tile shown on the page: image and true mask as PNG data URIs."""
 
+    __test__ = False  # pytest takes a class called Test… for a test case
+
     index: int
     image: str
     truth: str
@@ -156,15 +159,11 @@ class Report:
         Raises:
             FileError: it is not a report, or one of another version.
         """
-        try:
-            if data["report_version"] != REPORT_VERSION:
-                raise FileError(f"report version {data['report_version']}; this Flyweight reads {REPORT_VERSION}.")
-            fields = {f.name: data[f.name] for f in dataclasses.fields(cls)}
-            fields["rungs"] = tuple(rung_from_json(rung) for rung in fields["rungs"])
-            fields["tiles"] = tuple(TestTile(**tile) for tile in fields["tiles"])
-            return cls(**{**fields, "notes": tuple(fields["notes"])})
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise FileError(f"not a Flyweight report ({type(error).__name__}: {error}).") from error
+        if not isinstance(data, Mapping) or "report_version" not in data:
+            raise FileError("not a Flyweight report: it has no report_version.")
+        if data["report_version"] != REPORT_VERSION:
+            raise FileError(f"report version {data['report_version']!r}; this Flyweight reads {REPORT_VERSION}.")
+        return _read.record(cls, {k: v for k, v in data.items() if k != "report_version"}, "report", _READERS)
 
 
 def rung_json(value: Any) -> Any:
@@ -177,15 +176,25 @@ def rung_json(value: Any) -> Any:
 
 
 def rung_from_json(data: Mapping[str, Any]) -> Rung:
-    """Read one rung that ``rung_json`` wrote."""
-    fields = dict(data)
-    fields["input_size"] = tuple(fields["input_size"])
-    fields["artifacts"] = {k: RungArtifact(**{**a, "notes": tuple(a["notes"])}) for k, a in fields["artifacts"].items()}
-    fields["timings"] = tuple(RungTiming(**timing) for timing in fields["timings"])
-    fields["layers"] = tuple(LayerRow(**{**row, "output_shape": tuple(row["output_shape"])}) for row in fields["layers"])
-    fields["skipped"] = tuple(fields["skipped"])
-    fields["samples"] = tuple((int(i), str(uri)) for i, uri in fields["samples"])
-    return Rung(**fields)
+    """Read one rung that ``rung_json`` wrote.
+
+    Raises:
+        FileError: a field is missing, unknown or of another type.
+    """
+    return _read.record(Rung, data, "rung", _READERS)
+
+
+def _record_of(kind: type[Any]) -> _read.Reader:
+    return lambda data, where: _read.record(kind, data, where, _READERS)
+
+
+_READERS: Mapping[str, _read.Reader] = {
+    "Mapping[str, RungArtifact]": _read.mapping(_record_of(RungArtifact)),
+    "tuple[RungTiming, ...]": _read.sequence(_record_of(RungTiming)),
+    "tuple[LayerRow, ...]": _read.sequence(_record_of(LayerRow)),
+    "tuple[Rung, ...]": _read.sequence(_record_of(Rung)),
+    "tuple[TestTile, ...]": _read.sequence(_record_of(TestTile)),
+}
 
 
 def load_report(path: Path) -> Report:
