@@ -1,0 +1,156 @@
+"""Plans: which rungs a ladder has, from which parent each comes, and by which edits.
+
+The ladder is a practitioner's: measure first, cut resolution and the last blocks, tune the decoder, then width and depth of
+the run of equal blocks, win accuracy back by CReLU and skips, fold, quantize.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from flyweight.contracts import Transform
+from flyweight.errors import UsageError, unknown_name
+from flyweight.transforms.add_skips import AddSkips
+from flyweight.transforms.crelu import UseCReLU
+from flyweight.transforms.drop_blocks import DropBlocks
+from flyweight.transforms.fold_bn import FoldBatchNorm
+from flyweight.transforms.quantize_int8 import QuantizeInt8
+from flyweight.transforms.resize_input import ResizeInput
+from flyweight.transforms.scale_width import ScaleWidth
+from flyweight.transforms.set_decoder import SetDecoder
+
+EQUAL_BLOCKS = ("conv5_1", "conv5_2", "conv5_3", "conv5_4", "conv5_5")
+
+
+@dataclass(frozen=True)
+class PlannedRung:
+    """One rung to be made.
+
+    Attributes:
+        parent: the rung it is made from; '' starts from the plan's architecture.
+        edits: the transforms, in order. trained: whether it is trained after them.
+        fresh: start from new weights instead of the parent's. control: stands beside the ladder, for comparison.
+        budget_of: a control that is trained as many steps as that rung's whole lineage; '' is one recipe's steps.
+    """
+
+    name: str
+    title: str
+    change: str
+    parent: str = ""
+    edits: tuple[Transform, ...] = ()
+    trained: bool = True
+    fresh: bool = False
+    control: bool = False
+    budget_of: str = ""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A named list of rungs over an architecture of the zoo; ``short`` names those of the short form."""
+
+    name: str
+    architecture: str
+    rungs: tuple[PlannedRung, ...]
+    short: tuple[str, ...]
+
+    def chosen(self, names: tuple[str, ...]) -> tuple[PlannedRung, ...]:
+        """Return the rungs called ``names`` and all that they are made from, in the plan's order.
+
+        Raises:
+            UsageError: the plan has no rung of that name.
+        """
+        known = {rung.name: rung for rung in self.rungs}
+        wanted = {self.rungs[0].name}
+        todo = list(names)
+        while todo:
+            name = todo.pop()
+            if name not in known:
+                raise unknown_name(f"rung of plan '{self.name}'", name, known)
+            if name not in wanted:
+                wanted.add(name)
+                todo += [parent for parent in (known[name].parent, known[name].budget_of) if parent]
+        return tuple(rung for rung in self.rungs if rung.name in wanted)
+
+
+LADDER = Plan(
+    name="ladder",
+    architecture="mobilenet_v1_deconv",
+    rungs=(
+        PlannedRung("v0", "MobileNetV1 + untuned decoder", "start: 160x160, decoder 512, 256, 128, 64"),
+        PlannedRung(
+            "control", "v0 with skips", "v0 at full width and 160x160 with the same three skips",
+            parent="v0", edits=(AddSkips("add"),), control=True,
+        ),
+        PlannedRung("v0.1", "input 80x80", "input 160 to 80", parent="v0", edits=(ResizeInput(80, 80),)),
+        PlannedRung(
+            "v0.2", "last blocks cut", "conv5_6 and conv6 cut", parent="v0.1", edits=(DropBlocks(("conv5_6", "conv6")),)
+        ),
+        PlannedRung(
+            "v1", "decoder 16, 8, 4, 2", "decoder width by the 2^n rule", parent="v0.2", edits=(SetDecoder((16, 8, 4, 2)),)
+        ),
+        PlannedRung(
+            "v2.1.1", "equal blocks 256", "conv5_1 to conv5_5: 512 to 256 channels",
+            parent="v1", edits=(ScaleWidth(EQUAL_BLOCKS, 0.5),),
+        ),
+        PlannedRung("v2.1.2", "one block less", "conv5_5 dropped from v1", parent="v1", edits=(DropBlocks(("conv5_5",)),)),
+        PlannedRung(
+            "v2.1.3", "256, one block less", "both: 256 channels, conv5_5 dropped",
+            parent="v2.1.1", edits=(DropBlocks(("conv5_5",)),),
+        ),
+        PlannedRung(
+            "v2.1.4", "CReLU", "equal blocks: 256 filters with CReLU give 512 channels again",
+            parent="v2.1.3", edits=(UseCReLU(EQUAL_BLOCKS[:-1], widen=2.0),),
+        ),
+        PlannedRung(
+            "v2.2.1", "skips, added", "three skips through 1x1 convolutions, by addition",
+            parent="v2.1.4", edits=(AddSkips("add"),),
+        ),
+        PlannedRung(
+            "v2.2.2", "skips, concatenated", "three skips through 1x1 convolutions, by concatenation",
+            parent="v2.1.4", edits=(AddSkips("concat"),),
+        ),
+        PlannedRung(
+            "scratch", "v2.2.2 from scratch", "v2.2.2 from new weights, trained exactly as long as the control",
+            parent="v2.2.2", fresh=True, control=True, budget_of="control",
+        ),
+        PlannedRung(
+            "v3.1", "batch norm folded", "v2.2.2 with batch norm folded (exact)",
+            parent="v2.2.2", edits=(FoldBatchNorm(),), trained=False,
+        ),
+        PlannedRung(
+            "v3.2", "int8", "int8 post-training, calibrated on training tiles",
+            parent="v3.1", edits=(QuantizeInt8(),), trained=False,
+        ),
+    ),
+    short=("v0", "v0.2", "v1", "v2.2.2", "v3.2"),
+)  # fmt: skip
+
+PLANS = {LADDER.name: LADDER}
+
+
+def plan_named(name: str) -> Plan:
+    """Return a plan.
+
+    Raises:
+        UsageError: no plan has that name.
+    """
+    if name not in PLANS:
+        raise unknown_name("plan", name, PLANS)
+    return PLANS[name]
+
+
+def steps_of(rung: PlannedRung, plan: Plan, steps: int) -> tuple[int, int]:
+    """Return (training steps of this rung, steps along its whole lineage), at ``steps`` a training.
+
+    Raises:
+        UsageError: a rung's parent is not in the plan.
+    """
+    known = {other.name: other for other in plan.rungs}
+    if rung.parent and rung.parent not in known:
+        raise UsageError(f"rung '{rung.name}' comes from '{rung.parent}', which plan '{plan.name}' does not have.")
+    inherited = steps_of(known[rung.parent], plan, steps)[1] if rung.parent and not rung.fresh else 0
+    if rung.budget_of:
+        own = steps_of(known[rung.budget_of], plan, steps)[1] - inherited
+    else:
+        own = steps if rung.trained else 0
+    return own, inherited + own
