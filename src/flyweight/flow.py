@@ -1,0 +1,376 @@
+"""The straight line through all the steps: slim(), and the single steps as functions: open_model, profile_model, export, render."""
+
+from __future__ import annotations
+
+import datetime
+import importlib.util
+import os
+import platform
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from flyweight import files
+from flyweight.contracts import Artifact, Candidate, DataSet, Env, LayerTimes, Measurement, Preprocessing, Progress, Silent
+from flyweight.data import load_dataset
+from flyweight.errors import FileError, RuntimeMissingError, UsageError
+from flyweight.graph import Graph
+from flyweight.ladder import Plan, PlannedRung, plan_named, steps_of
+from flyweight.measure import hardware, measure, measure_layers
+from flyweight.profile import Profile, profile_module
+from flyweight.report import load_report
+from flyweight.report.page import render_page
+from flyweight.report.picture import network_svg
+from flyweight.report.value import LayerRow, Report, Rung, TestTile
+from flyweight.rung import Context, candidate_of, exported, layer_rows, make_rung
+from flyweight.runtimes import RUNTIMES
+from flyweight.saved import fresh_candidate, load_candidate
+from flyweight.spec import ArchSpec
+from flyweight.tasks.segment import image_png_uri, mask_png_uri
+from flyweight.train import Recipe
+from flyweight.transforms.quantize_int8 import QuantizeInt8
+from flyweight.zoo import ZOO
+
+FULL_STEPS, SHORT_STEPS = 300, 120
+FULL_SAMPLES, SHORT_SAMPLES = 60, 30
+SHOWN_TILES = 6
+
+
+def slim(
+    data: str,
+    out: Path | str,
+    *,
+    plan: str = "ladder",
+    short: bool = False,
+    seed: int = 0,
+    steps: int | None = None,
+    rungs: Sequence[str] | None = None,
+    threads: tuple[int, ...] = (1, 2),
+    runtimes: tuple[str, ...] = ("onnxruntime", "ncnn"),
+    progress: Progress | None = None,
+) -> Report:
+    """Walk a plan over a data set; write every rung's artifacts, ``report.json`` and ``report.html`` into ``out``.
+
+    Killed at any point, the same call goes on where it was and does nothing twice.
+
+    Args:
+        data: a data set's name (``blue_marble``), or a folder with ``images/`` and ``masks/``.
+        short: the plan's short form: fewer steps and rungs.
+        steps: training steps a rung; default 300, short 120.
+        rungs: only these (and what they are made from).
+
+    Raises:
+        UsageError: an unknown name, or ``out`` holds a run with other settings.
+        DataError, ExportError, TrainingError, FileError: as each step says.
+    """
+    chosen_plan, planned, recipe = _planned(plan, rungs, short, steps)
+    folder = Path(out)
+    _check_runtimes(runtimes)
+    _claim(folder, {
+        "data": data, "plan": plan, "seed": seed, "steps": recipe.steps, "threads": list(threads), "runtimes": list(runtimes),
+        "rungs": [rung.name for rung in planned], "samples_n": SHORT_SAMPLES if short else FULL_SAMPLES,
+    })  # fmt: skip
+    progress = progress or Silent()
+    dataset = load_dataset(data)
+    context = Context(
+        folder=folder, plan=chosen_plan, data=dataset, recipe=recipe, seed=seed, runtimes=runtimes, threads=threads,
+        samples_n=SHORT_SAMPLES if short else FULL_SAMPLES, tiles=_shown_tiles(dataset), progress=progress,
+    )  # fmt: skip
+    report = _empty_report(context)
+    progress.start(f"ladder on {dataset.name}", len(planned))
+    for rung in planned:
+        report = replace(report, rungs=(*report.rungs, make_rung(rung, context)))
+        files.write_json(folder / "report.json", report.to_json())
+        progress.advance(1, rung.name)
+        progress.say(_line(report.rungs[-1], report.headline))
+    progress.finish()
+    render(folder)
+    return report
+
+
+def plan_lines(
+    plan: str = "ladder", *, short: bool = False, steps: int | None = None, rungs: Sequence[str] | None = None
+) -> list[str]:
+    """Return what a run would do, one line a rung, without doing it.
+
+    Raises:
+        UsageError: an unknown plan or rung.
+    """
+    chosen, planned, recipe = _planned(plan, rungs, short, steps)
+    lines = []
+    for rung in planned:
+        own, total = steps_of(rung, chosen, recipe.steps)
+        origin = "new weights" if rung.fresh or not rung.parent else f"from {rung.parent}"
+        training = f"{own} steps ({total} in all)" if own else "not trained"
+        lines.append(f"{rung.name:8} {rung.change}; {origin}; {training}{'; control' if rung.control else ''}")
+    return lines
+
+
+def _planned(
+    plan: str, rungs: Sequence[str] | None, short: bool, steps: int | None
+) -> tuple[Plan, tuple[PlannedRung, ...], Recipe]:
+    chosen = plan_named(plan)
+    if steps is not None and steps < 1:
+        raise UsageError(f"steps is {steps}; it must be at least 1.")
+    names = tuple(rungs) if rungs else chosen.short if short else tuple(rung.name for rung in chosen.rungs)
+    recipe = Recipe(steps=steps or (SHORT_STEPS if short else FULL_STEPS))
+    return chosen, chosen.chosen(names), recipe
+
+
+def _check_runtimes(names: tuple[str, ...]) -> None:
+    for name in names:
+        if reason := RUNTIMES.get(name).missing():
+            raise RuntimeMissingError(reason)
+
+
+def _claim(folder: Path, settings: dict[str, Any]) -> None:
+    """Note the run's settings in its folder; a folder that holds another run is refused."""
+    path = folder / "run.json"
+    if path.exists():
+        there = files.read_json(path)
+        if different := sorted(key for key in settings if there.get(key) != settings[key]):
+            key = different[0]
+            raise UsageError(
+                f"{folder} holds a run with {key} {there.get(key)!r}, but {settings[key]!r} is asked for. "
+                "Choose another --out, or delete the folder."
+            )
+    else:
+        files.write_json(path, settings)
+
+
+def _shown_tiles(dataset: DataSet) -> tuple[int, ...]:
+    """Return test images that show something: those whose rarest classes are largest, one of each neighbourhood."""
+    weights = 1 / np.sqrt(np.maximum(np.asarray(dataset.class_shares), 1e-6))
+    interest = []
+    for index in range(len(dataset.test)):
+        mask = dataset.test[index][1]
+        shares = np.array([(mask == k).mean() for k in range(len(weights))])
+        interest.append(float((weights * np.minimum(shares, 0.3)).sum()))
+    best = sorted(range(len(interest)), key=lambda i: -interest[i])
+    return tuple(sorted(best[: 2 * SHOWN_TILES : 2] if len(best) >= 2 * SHOWN_TILES else best[:SHOWN_TILES]))
+
+
+def _empty_report(context: Context) -> Report:
+    data = context.data
+    tiles = tuple(
+        TestTile(i, image_png_uri(data.test[i][0]), mask_png_uri(data.test[i][1], data.colors)) for i in context.tiles
+    )
+    grouped = bool(data.groups)
+    return Report(
+        title=f"Slimming ladder on {data.name}",
+        data={
+            "name": data.name, "train": len(data.train), "val": len(data.val), "test": len(data.test),
+            "class_names": list(data.class_names), "class_shares": list(data.class_shares),
+            "colors": [list(color) for color in data.colors], "groups": {k: list(v) for k, v in data.groups.items()},
+            "mean": list(data.mean), "std": list(data.std),
+        },
+        recipe=context.recipe.to_json(),
+        environment=environment(context.seed),
+        headline="grouped_miou" if grouped else "miou",
+        headline_title="mIoU " + "/".join(data.groups) if grouped else "mIoU",
+        rungs=(),
+        tiles=tiles,
+    )  # fmt: skip
+
+
+def environment(seed: int) -> dict[str, Any]:
+    """Return what a reader must know to repeat a run."""
+    names = ("flyweight", "torch", "numpy", "onnx", "onnxruntime", "ncnn", "pnnx")
+    return {
+        "hardware": hardware(), "cores": os.cpu_count(), "system": platform.platform(), "python": platform.python_version(),
+        "packages": {name: found for name in names if (found := _version(name))}, "seed": seed,
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+    }  # fmt: skip
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _line(rung: Rung, headline: str) -> str:
+    artifact = next(iter(rung.artifacts.values()))
+    timing = rung.timings[0] if rung.timings else None
+    figures = f"{artifact.metrics[headline] * 100:.2f} %, {artifact.bytes / 1e3:.0f} kB"
+    return f"{rung.name}: {rung.title}: {figures}" + (f", {timing.median_ms:.2f} ms, {timing.speedup:.1f}x" if timing else "")
+
+
+# ---- single steps -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class ModelProfile:
+    """A network, counted, and measured in one runtime where that was asked for."""
+
+    name: str
+    input_shape: tuple[int, ...]
+    rows: tuple[LayerRow, ...]
+    macs: int
+    params: int
+    peak_activation_bytes: int
+    graph: Graph
+    profile: Profile
+    times: LayerTimes | None = None
+    measurement: Measurement | None = None
+    unattributed_us: float = 0.0
+
+
+def open_model(name: str, *, resolution: int | None = None, classes: int | None = None) -> Candidate:
+    """Open a model by what a user calls it.
+
+    Args:
+        name: a zoo name; a spec file (``*.json``); saved weights (``*.safetensors``); a rung of a run (``runs/ladder:v1``; without
+            a name its last rung); or ``file.py:function``, a function that returns an ``nn.Module``. That file is executed.
+
+    Raises:
+        UsageError, SpecError, FileError: nothing like it, or not what it should be.
+    """
+    path = Path(name)
+    if path.suffix == ".safetensors":
+        return load_candidate(path)[0]
+    if path.is_dir() or (":" in name and Path(name.rpartition(":")[0]).is_dir()):
+        return _open_rung(name)
+    if ".py:" in name:
+        return _open_function(name, resolution or 224)
+    spec = ArchSpec.loads(files.read_bytes(path, 2**24).decode("utf-8", "replace")) if path.suffix == ".json" else ZOO.get(name).spec
+    if resolution:
+        spec = spec.replace(input=replace(spec.input, height=resolution, width=resolution))
+    if classes:
+        spec = spec.replace(classes=classes)
+    ones = (1.0,) * spec.input.channels
+    zeros = (0.0,) * spec.input.channels
+    return fresh_candidate(spec, Preprocessing(spec.input.height, spec.input.width, zeros, ones), seed=0)
+
+
+def _open_rung(name: str) -> Candidate:
+    folder, _, wanted = (name, "", "") if Path(name).is_dir() else name.rpartition(":")
+    context = context_of(Path(folder))
+    report = load_report(Path(folder))
+    planned = context.planned(wanted or report.rungs[-1].name) if wanted in {"", *(r.name for r in report.rungs)} else None
+    if planned is None:
+        raise UsageError(f"{folder} has no finished rung '{wanted}'. It has: {', '.join(r.name for r in report.rungs)}.")
+    return candidate_of(planned, context)[0]
+
+
+def context_of(folder: Path) -> Context:
+    """Return the context of a run that was started before, read from its folder."""
+    run = files.read_json(folder / "run.json")
+    dataset = load_dataset(run["data"])
+    return Context(
+        folder=folder, plan=plan_named(run["plan"]), data=dataset, recipe=Recipe(steps=run["steps"]), seed=run["seed"],
+        runtimes=tuple(run["runtimes"]), threads=tuple(run["threads"]), samples_n=run["samples_n"],
+        tiles=_shown_tiles(dataset), progress=Silent(),
+    )  # fmt: skip
+
+
+def _open_function(name: str, resolution: int) -> Candidate:
+    from torch import nn
+
+    file, _, function = name.rpartition(":")
+    if not Path(file).is_file():
+        raise FileError(f"{file}: it does not exist. Check the path before ':{function}'.")
+    loader = importlib.util.spec_from_file_location("flyweight_user_model", file)
+    if loader is None or loader.loader is None:
+        raise UsageError(f"{file}: not a Python file.")
+    module = importlib.util.module_from_spec(loader)
+    loader.loader.exec_module(module)
+    if not callable(make := getattr(module, function, None)):
+        raise UsageError(f"{file} has no function '{function}'. Give the name of one that returns an nn.Module.")
+    network = make()
+    if not isinstance(network, nn.Module):
+        raise UsageError(f"{name} returned a {type(network).__name__}, but must return an nn.Module.")
+    return Candidate(network.eval(), Preprocessing(resolution, resolution))
+
+
+def profile_model(
+    candidate: Candidate, name: str = "model", *, threads: int = 1, timed: bool = True, out: Path | None = None, n: int = 50
+) -> ModelProfile:
+    """Count a network layer by layer and, with ``timed``, measure it in ONNX Runtime; ``out`` keeps the exported file.
+
+    Raises:
+        GraphError, ExportError, MeasurementError: as each step says.
+    """
+    import tempfile
+
+    import torch
+
+    profile = profile_module(candidate.module, torch.zeros(candidate.input_shape))
+    times = measurement = None
+    if timed:
+        _check_runtimes(("onnxruntime",))
+        with tempfile.TemporaryDirectory() as scratch:
+            artifact = exported(candidate, "onnxruntime", out or Path(scratch))
+            measurement = measure(artifact, threads=threads, n=n)
+            times = measure_layers(artifact, threads=threads, n=n)
+    rows, rest = layer_rows(profile, times)
+    return ModelProfile(
+        name=name, input_shape=candidate.input_shape, rows=rows, macs=profile.macs, params=profile.params,
+        peak_activation_bytes=profile.peak_activation_bytes, graph=profile.graph, profile=profile, times=times,
+        measurement=measurement, unattributed_us=rest,
+    )  # fmt: skip
+
+
+def export(
+    candidate: Candidate,
+    folder: Path | str,
+    runtimes: Sequence[str] = ("onnxruntime",),
+    *,
+    precision: str = "fp32",
+    data: str | None = None,
+) -> list[Artifact]:
+    """Export to each runtime, into ``folder/RUNTIME``; int8 calibrates on the training images of ``data``.
+
+    Raises:
+        UsageError: int8 without data, or an unknown name.
+        RuntimeMissingError, ExportError, FileError: as each runtime says.
+    """
+    _check_runtimes(tuple(runtimes))
+    if precision not in ("fp32", "int8"):
+        raise UsageError(f"precision is '{precision}'; allowed are fp32 and int8.")
+    if precision == "int8" and not candidate.quantization:
+        if data is None:
+            raise UsageError("int8 needs images to calibrate on. Name a data set: --data blue_marble, or a folder.")
+        train = load_dataset(data).train
+        chosen = np.linspace(0, len(train) - 1, min(64, len(train))).astype(int)
+        candidate = QuantizeInt8().apply(candidate, Env(tuple(train[int(i)][0] for i in chosen)))
+    return [RUNTIMES.get(name).export(candidate, Path(folder) / name) for name in runtimes]
+
+
+def render(folder: Path | str) -> Path:
+    """Write ``report.html`` and the networks' pictures anew from ``report.json``; return the page's path.
+
+    Raises:
+        FileError: no report there, or it can't be written.
+    """
+    folder = Path(folder)
+    report = load_report(folder)
+    shown = [rung for rung in report.rungs if not rung.control]
+    pictures = {}
+    for rung in dict.fromkeys((shown[0].name, shown[-1].name)):
+        pictures[rung] = _picture(report.rung(rung))
+        files.write_text(folder / f"network-{rung}.svg", pictures[rung])
+    files.write_text(folder / "report.html", render_page(report, pictures))
+    return folder / "report.html"
+
+
+def _picture(rung: Rung) -> str:
+    import torch
+
+    from flyweight.build import build
+
+    spec = ArchSpec.from_json(rung.spec)
+    profile = profile_module(build(spec), torch.zeros(1, spec.input.channels, spec.input.height, spec.input.width))
+    times = {row.module: row.time_us for row in rung.layers if row.time_us}
+    macs = {row.module: float(row.macs) for row in rung.layers if row.macs}
+    title = f"{rung.name}: {rung.title}"
+    if times:
+        return network_svg(profile.graph, title, times, "measured µs, ONNX Runtime, 1 thread")
+    return network_svg(profile.graph, title, macs, "counted MACs")
