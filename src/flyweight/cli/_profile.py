@@ -1,0 +1,93 @@
+"""A network's layers as rows: summed to a depth, and as CSV or JSON."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from flyweight.report.value import LayerRow
+
+if TYPE_CHECKING:
+    from flyweight.flow import ModelProfile
+
+COLUMNS = ("module", "op", "output_shape", "macs", "params", "time_us")
+
+
+def summed(rows: Sequence[LayerRow], depth: int) -> tuple[LayerRow, ...]:
+    """Return ``rows`` summed over modules that share the first ``depth`` parts of their path, in execution order.
+
+    A sum's output is that of its last row; its time is known where one of its rows' is. 0 leaves all rows as they are.
+    """
+    if depth == 0:
+        return tuple(rows)
+    groups: dict[str, list[LayerRow]] = {}
+    for row in rows:
+        groups.setdefault(".".join(row.module.split(".")[:depth]), []).append(row)
+    return tuple(_sum(module, members) for module, members in groups.items())
+
+
+def _sum(module: str, rows: Sequence[LayerRow]) -> LayerRow:
+    times = [row.time_us for row in rows if row.time_us is not None]
+    return LayerRow(
+        module=module,
+        op=rows[0].op if len(rows) == 1 else f"{len(rows)} layers",
+        output_shape=rows[-1].output_shape,
+        macs=sum(row.macs for row in rows),
+        params=sum(row.params for row in rows),
+        time_us=sum(times) if times else None,
+    )
+
+
+def as_csv(rows: Sequence[LayerRow]) -> str:
+    """Return rows as CSV with a header; shapes as 1x32x80x80; a time that was not measured is empty."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for row in rows:
+        time = "" if row.time_us is None else f"{row.time_us:.3f}"
+        writer.writerow([row.module, row.op, "x".join(map(str, row.output_shape)), row.macs, row.params, time])
+    return out.getvalue()
+
+
+def as_json(found: ModelProfile) -> dict[str, Any]:
+    """Return a profile as plain data: what was counted, what was measured, and every layer."""
+    times = found.times
+    measured_layers = times and {
+        "runtime": times.runtime,
+        "runtime_version": times.runtime_version,
+        "threads": times.threads,
+        "n": times.n,
+        "run_us": times.run_us,
+        "unattributed_us": found.unattributed_us,
+    }
+    return {
+        "name": found.name,
+        "input_shape": list(found.input_shape),
+        "counted": {"macs": found.macs, "params": found.params, "peak_activation_bytes": found.peak_activation_bytes},
+        "measured": dataclasses.asdict(found.measurement) if found.measurement else None,
+        "measured_layers": measured_layers,
+        "layers": [{name: getattr(row, name) for name in COLUMNS} for row in found.rows],
+    }
+
+
+def kinds(found: ModelProfile) -> list[str]:
+    """Return the lines that say which figures are counted and which measured, and how."""
+    lines = [f"counted: peak activations {found.peak_activation_bytes / 1000:,.0f} kB (float32, batch 1)"]
+    if times := found.times:
+        lines.append(
+            f"measured: layers, medians of {times.n} runs in {times.runtime} {times.runtime_version}, "
+            f"{_threads(times.threads)}; {found.unattributed_us:.0f} of {times.run_us:.0f} µs in no layer"
+        )
+    if m := found.measurement:
+        lines.append(
+            f"measured: whole network {m.median_ms:.3g} ms (10th to 90th percentile {m.p10_ms:.3g} to {m.p90_ms:.3g}, "
+            f"n = {m.n}), {_threads(m.threads)}, {m.hardware}"
+        )
+    return lines
+
+
+def _threads(count: int) -> str:
+    return "1 thread" if count == 1 else f"{count} threads"

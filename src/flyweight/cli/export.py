@@ -1,0 +1,96 @@
+"""``flyweight export``: a network as the files that a phone's runtime loads."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from flyweight.cli._command import command, model_options, names
+from flyweight.errors import UsageError, unknown_name
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from flyweight.contracts import Artifact, Candidate
+
+_ALIASES = {"onnx": "onnxruntime", "ort": "onnxruntime"}  # what people call the format -> the runtime that writes it
+PRECISIONS = ("fp32", "int8")
+
+
+@command(
+    "export",
+    "flyweight export runs/ladder:v3.1 --to onnx,ncnn --out app/models",
+    "flyweight export runs/ladder:v3.1 --precision fp32,int8 --data blue_marble",
+)
+@click.argument("model")
+@model_options
+@click.option("--to", "runtimes", callback=names, metavar="NAMES", default="onnx,ncnn", help="Runtimes to export for.")
+@click.option(
+    "--precision",
+    "precisions",
+    callback=names,
+    metavar="NAMES",
+    show_default="as MODEL is",
+    help="fp32, int8 or fp32,int8.",
+)
+@click.option("--data", help="Images that int8 takes its ranges from: a sample's name or a folder.")
+@click.option("--out", type=click.Path(path_type=Path), default="exported", help="Folder for the files.")
+def export(
+    model: str,
+    resolution: int | None,
+    classes: int | None,
+    runtimes: tuple[str, ...],
+    precisions: tuple[str, ...] | None,
+    data: str | None,
+    out: Path,
+) -> None:
+    """Write MODEL as files that a mobile runtime loads.
+
+    MODEL is a name of the zoo (see: flyweight list), a spec (.json), saved
+    weights (.safetensors), a rung of a run (runs/ladder:v2.2.2), or a function
+    that returns a torch module (file.py:function; the file is executed).
+
+    The files lie in OUT/PRECISION/RUNTIME, each wholly or not at all, with
+    artifact.json beside them: preprocessing, size, checksum. Sizes are in kB
+    (1000 bytes).
+    """
+    from flyweight import flow
+
+    _check(precisions or (), data)
+    wanted_runtimes = tuple(dict.fromkeys(_ALIASES.get(name, name) for name in runtimes))
+    candidate = flow.open_model(model, resolution=resolution, classes=classes)
+    wanted = precisions or (candidate.precision,)
+    _check_float(model, candidate, wanted)
+    made = [a for p in wanted for a in flow.export(candidate, out / p, wanted_runtimes, precision=p, data=data)]
+    _print(made)
+
+
+def _check(precisions: Sequence[str], data: str | None) -> None:
+    for precision in precisions:
+        if precision not in PRECISIONS:
+            raise unknown_name("precision", precision, PRECISIONS)
+    if "int8" in precisions and data is None:
+        raise UsageError("--precision int8 needs images for its ranges. Add --data, e.g. --data blue_marble.")
+
+
+def _check_float(model: str, candidate: Candidate, precisions: Sequence[str]) -> None:
+    if candidate.quantization and "fp32" in precisions:
+        raise UsageError(f"'{model}' is quantized to int8 already. For fp32, export the rung that it comes from.")
+
+
+def _print(artifacts: Sequence[Artifact]) -> None:
+    from flyweight.cli._tables import print_table, say
+
+    rows = [
+        [f"{a.runtime} {a.runtime_version}", a.precision, str(f), f"{f.stat().st_size / 1000:,.1f}"]
+        for a in artifacts
+        for f in a.files
+    ]
+    print_table(["runtime", "precision", "file", "kB"], rows, left=3)
+    for line in dict.fromkeys(f"note: {a.runtime} {a.precision}: {note}" for a in artifacts for note in a.notes):
+        say(line)
+
+
+MEMBERS = {"export": export}

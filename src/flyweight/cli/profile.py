@@ -1,0 +1,72 @@
+"""``flyweight profile``: what each layer of a network costs, counted and measured."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from flyweight.cli._command import command, model_options
+
+
+@command(
+    "profile",
+    "flyweight profile mobilenet_v1_1.0_224 --all",
+    "flyweight profile runs/ladder:v2.2.2 --depth 2 --no-time",
+    "flyweight profile my_net.py:build --resolution 160 --csv layers.csv",
+)
+@click.argument("model")
+@model_options
+@click.option("--time/--no-time", "timed", default=True, help="Measure each layer in ONNX Runtime, or only count.")
+@click.option("--threads", type=click.IntRange(1, 256), default=1, help="Threads to measure at.")
+@click.option("--all", "every", is_flag=True, help="List every layer first, as they run.")
+@click.option("--top", type=click.IntRange(1, 10_000), default=5, help="Rows in each list.")
+@click.option(
+    "--depth",
+    type=click.IntRange(0, 64),
+    default=0,
+    show_default="every layer",
+    help="Sum over modules this many parts deep, e.g. 2: encoder.conv1.",
+)
+@click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write all layers as JSON to this file.")
+@click.option("--csv", "csv_file", type=click.Path(path_type=Path), help="Write all layers as CSV to this file.")
+def profile(
+    model: str,
+    resolution: int | None,
+    classes: int | None,
+    timed: bool,
+    threads: int,
+    every: bool,
+    top: int,
+    depth: int,
+    json_file: Path | None,
+    csv_file: Path | None,
+) -> None:
+    """Show what each layer of MODEL costs, the dearest first.
+
+    MODEL is a name of the zoo (see: flyweight list), a spec (.json), saved
+    weights (.safetensors), a rung of a run (runs/ladder:v2.2.2), or a function
+    that returns a torch module (file.py:function; the file is executed).
+
+    Counted: MACs (multiply-accumulates) and parameters, batch 1. Measured:
+    milliseconds (ms) per inference in ONNX Runtime, medians.
+    """
+    from flyweight import files, flow
+    from flyweight.cli import _profile
+    from flyweight.cli._tables import dims, print_whole, say
+    from flyweight.report.terminal import profile_table
+
+    candidate = flow.open_model(model, resolution=resolution, classes=classes)
+    found = flow.profile_model(candidate, model, threads=threads, timed=timed)
+    if json_file:
+        files.write_json(json_file, _profile.as_json(found))
+    if csv_file:
+        files.write_text(csv_file, _profile.as_csv(found.rows))
+    rows = _profile.summed(found.rows, depth)
+    print_whole(profile_table(rows, f"{model}, input {dims(found.input_shape)}", top, every))
+    say()
+    for line in _profile.kinds(found):
+        say(line)
+
+
+MEMBERS = {"profile": profile}
