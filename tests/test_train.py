@@ -1,0 +1,124 @@
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from flyweight.contracts import DataSet, Preprocessing
+from flyweight.errors import FileError, TrainingError
+from flyweight.saved import fresh_candidate
+from flyweight.spec import HeadSpec, InputSpec
+from flyweight.train import CHECKPOINT, Recipe, learning_rate, train
+from flyweight.zoo import ZOO
+
+DECONV = ZOO.get("mobilenet_v1_deconv").spec
+SPEC = DECONV.replace(
+    input=InputSpec(16, 16), classes=2, stages=tuple(s.replace(out_channels=8) for s in DECONV.stages[:4]),
+    head=HeadSpec("deconv_decoder", (8, 4)),
+)  # fmt: skip
+
+
+class Squares:
+    """Dark images with a bright square; the mask is the square."""
+
+    def __init__(self, count: int, seed: int) -> None:
+        rng = np.random.default_rng(seed)
+        self.images = rng.integers(0, 60, (count, 16, 16, 3), dtype=np.uint8)
+        self.masks = np.zeros((count, 16, 16), np.uint8)
+        for image, mask in zip(self.images, self.masks, strict=True):
+            y, x = rng.integers(0, 8, 2)
+            image[y : y + 8, x : x + 8] += 150
+            mask[y : y + 8, x : x + 8] = 1
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        return self.images[index], self.masks[index]
+
+
+DATA = DataSet(
+    "squares", ("dark", "bright"), Squares(32, 0), Squares(8, 1), Squares(8, 2), (0.2,) * 3, (0.2,) * 3, (0.75, 0.25),
+    size=(16, 16),
+)  # fmt: skip
+RECIPE = Recipe(steps=12, batch=8, warmup_steps=2, checkpoint_steps=5)
+
+
+def start(seed: int = 0):
+    return fresh_candidate(SPEC, Preprocessing(16, 16, DATA.mean, DATA.std), seed)
+
+
+def weights(result) -> bytes:
+    return b"".join(t.numpy().tobytes() for t in result.candidate.module.state_dict().values())
+
+
+def test_training_lowers_the_loss_and_leaves_the_candidate_alone() -> None:
+    candidate = start()
+    before = {k: v.clone() for k, v in candidate.module.state_dict().items()}
+    result = train(candidate, DATA, dataclasses.replace(RECIPE, steps=60))
+    assert np.mean(result.losses[-10:]) < 0.6 * np.mean(result.losses[:5])
+    assert all(torch.equal(v, before[k]) for k, v in candidate.module.state_dict().items())
+
+
+def test_the_same_seed_trains_the_same_weights() -> None:
+    assert weights(train(start(), DATA, RECIPE, seed=4)) == weights(train(start(), DATA, RECIPE, seed=4))
+
+
+def test_another_seed_sees_other_batches() -> None:
+    assert weights(train(start(), DATA, RECIPE, seed=4)) != weights(train(start(), DATA, RECIPE, seed=5))
+
+
+class Killed(Exception):
+    """Stands for kill -9: nothing that train() does on the way out may matter."""
+
+
+def test_a_killed_run_goes_on_and_ends_with_the_same_weights(tmp_path: Path) -> None:
+    whole = train(start(), DATA, RECIPE, seed=1)
+
+    class Killer:
+        steps = 0
+
+        def start(self, what: str, total: int) -> None: ...
+        def finish(self) -> None: ...
+        def say(self, line: str) -> None: ...
+
+        def advance(self, n: int = 1, note: str = "") -> None:
+            self.steps += n
+            if self.steps == 8:
+                raise Killed
+
+    with pytest.raises(Killed):
+        train(start(), DATA, RECIPE, seed=1, folder=tmp_path, progress=Killer())
+    assert torch.load(tmp_path / CHECKPOINT, weights_only=True)["losses"] == list(whole.losses[:5])
+    again = train(start(), DATA, RECIPE, seed=1, folder=tmp_path)
+    assert again.losses == whole.losses
+    assert weights(again) == weights(whole)
+
+
+def test_a_checkpoint_of_another_recipe_is_not_gone_on_from(tmp_path: Path) -> None:
+    train(start(), DATA, RECIPE, folder=tmp_path)
+    other = dataclasses.replace(RECIPE, learning_rate=1e-4)
+    assert weights(train(start(), DATA, other, folder=tmp_path)) == weights(train(start(), DATA, other))
+
+
+def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
+    (tmp_path / CHECKPOINT).write_bytes(b"not a checkpoint")
+    with pytest.raises(FileError, match=r"training\.pt: a damaged checkpoint.*Delete it"):
+        train(start(), DATA, RECIPE, folder=tmp_path)
+
+
+def test_a_loss_that_is_not_finite_stops_with_the_step() -> None:
+    candidate = start()
+    with torch.no_grad():
+        candidate.module.head.classify.bias.fill_(float("nan"))
+    with pytest.raises(TrainingError, match="loss is nan at step 0. Lower the learning rate"):
+        train(candidate, DATA, RECIPE)
+
+
+def test_learning_rate_warms_up_and_decays_to_nearly_zero() -> None:
+    recipe = Recipe(steps=100, warmup_steps=10, learning_rate=1.0)
+    assert learning_rate(0, recipe) == 0.1
+    assert learning_rate(9, recipe) == 1.0
+    assert learning_rate(55, recipe) == pytest.approx(0.5)  # halfway down the cosine
+    assert learning_rate(99, recipe) < 0.001
