@@ -147,13 +147,14 @@ def report() -> Report:
     """A whole made-up ladder with its control."""
     return Report(
         title="blue_marble: slimming ladder",
-        data={"name": "blue_marble", "splits": {"train": 612, "val": 96, "test": 164}, "class_names": CLASS_NAMES,
-              "class_shares": [0.561, 0.428, 0.011], "class_colors": CLASS_COLORS},
+        data={"name": "blue_marble", "train": 612, "val": 96, "test": 164, "class_names": CLASS_NAMES,
+              "class_shares": [0.561, 0.428, 0.011], "colors": CLASS_COLORS,
+              "groups": {"water": [0, 2], "land": [1]}, "mean": [0.21, 0.25, 0.31], "std": [0.18, 0.17, 0.15]},
         recipe={"optimizer": "AdamW", "learning_rate": 0.002, "schedule": "one cycle", "steps": 600, "batch": 16, "loss": "cross entropy, lakes ×8"},
-        environment={"cpu": "An imaginary CPU at 3.1 GHz", "cores": 2, "memory_bytes": 8_000_000_000, "python": "3.11.9",
+        environment={"hardware": "An imaginary CPU at 3.1 GHz", "cores": 2, "system": "Linux", "python": "3.11.9",
                      "packages": {"torch": "2.13.0", "onnxruntime": "1.32.0", "ncnn": "1.0.20260114"}, "date": "2026-01-15",
                      "seed": 0, "command": "flyweight slim blue_marble --plan ladder --out runs/ladder"},
-        headline="grouped_miou", headline_title="land/water mIoU", rungs=tuple(rung(entry) for entry in LADDER),
+        headline="grouped_miou", headline_title="mIoU water/land", rungs=tuple(rung(entry) for entry in LADDER),
         tiles=tuple(value.TestTile(i, image_uri(i), mask_uri(i)) for i in range(6)),
         notes=("Made up for the tests: no figure on this page was measured.",),
     )  # fmt: skip
