@@ -1,0 +1,78 @@
+"""What every architecture of the zoo must keep."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from flyweight.build import build
+from flyweight.spec import ArchSpec
+from flyweight.testing._networks import PIXELS, weights_digest
+from flyweight.zoo import ZooEntry
+
+
+class ZooContract:
+    """Parametrize ``entry`` with zoo entries."""
+
+    @pytest.fixture
+    def pixels(self) -> int:
+        """Side of the input that the network is run at, so that the test is fast; override it where it must be larger."""
+        return PIXELS
+
+    def test_spec_is_read_back_equal_from_json(self, entry: ZooEntry) -> None:
+        """JSON is the spec's written form."""
+        assert ArchSpec.loads(entry.spec.dumps()) == entry.spec
+
+    def test_source_is_stated(self, entry: ZooEntry) -> None:
+        """The definition comes from a paper or a repository that is named."""
+        assert entry.source.strip()
+
+    def test_parameters_are_the_published_ones(self, entry: ZooEntry) -> None:
+        """The network as built has as many trainable parameters as its source says."""
+        with torch.device("meta"):
+            network = build(entry.spec)
+        count = sum(parameter.numel() for parameter in network.parameters())
+        assert count > 0
+        assert entry.params is None or count == entry.params
+
+    def test_macs_are_the_published_ones(self, entry: ZooEntry) -> None:
+        """The counted MACs at the spec's input are those that its source says."""
+        from flyweight.profile import profile_module
+
+        size = entry.spec.input
+        macs = profile_module(build(entry.spec), torch.zeros(1, size.channels, size.height, size.width)).macs
+        assert macs > 0
+        assert entry.macs is None or macs == entry.macs
+
+    def test_forward_gives_finite_outputs_per_class(self, entry: ZooEntry, pixels: int) -> None:
+        """A batch of two gives ``(2, classes)``, or ``(2, classes, h, w)`` for segmentation."""
+        with torch.no_grad():
+            out = build(_sized(entry.spec, pixels))(_images(entry.spec, pixels))
+        assert out.shape[:2] == (2, entry.spec.classes)
+        assert out.dim() == (4 if entry.spec.task == "segment" else 2)
+        assert torch.isfinite(out).all()
+
+    def test_every_parameter_gets_a_gradient(self, entry: ZooEntry, pixels: int) -> None:
+        """Nothing in the network is cut off from its output."""
+        network = build(_sized(entry.spec, pixels)).train()
+        network(_images(entry.spec, pixels)).square().mean().backward()
+        without = [name for name, p in network.named_parameters() if p.grad is None or not torch.isfinite(p.grad).all()]
+        assert without == []
+
+    def test_same_seed_gives_the_same_weights(self, entry: ZooEntry, pixels: int) -> None:
+        """``build`` depends on nothing but spec and seed."""
+        spec = _sized(entry.spec, pixels)
+        first = weights_digest(build(spec, seed=5))
+        torch.rand(3)
+        assert weights_digest(build(spec, seed=5)) == first
+        assert weights_digest(build(spec, seed=6)) != first
+
+
+def _sized(spec: ArchSpec, pixels: int) -> ArchSpec:
+    return spec.replace(input=replace(spec.input, height=pixels, width=pixels))
+
+
+def _images(spec: ArchSpec, pixels: int) -> torch.Tensor:
+    return torch.randn(2, spec.input.channels, pixels, pixels, generator=torch.Generator().manual_seed(0))
