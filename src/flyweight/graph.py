@@ -11,10 +11,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from types import MappingProxyType
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 from flyweight.errors import GraphError
 
+Kind: TypeAlias = Literal["activation", "parameter", "buffer", "constant"]
 AttrValue: TypeAlias = "bool | int | float | str | None | tuple[AttrValue, ...]"
 
 DTYPE_BYTES = MappingProxyType(
@@ -27,11 +28,16 @@ DTYPE_BYTES = MappingProxyType(
 
 @dataclass(frozen=True, slots=True)
 class TensorInfo:
-    """A tensor's name, shape and dtype (numpy's names)."""
+    """A tensor's name, shape, dtype (numpy's names) and kind.
+
+    ``parameter``: an ``nn.Parameter``, frozen ones too. ``buffer``: registered, e.g. running statistics. ``constant``: any
+    other tensor that the network brings along.
+    """
 
     name: str
     shape: tuple[int, ...]
     dtype: str = "float32"
+    kind: Kind = "activation"
 
     @property
     def elements(self) -> int:
@@ -57,7 +63,9 @@ class Node:
         inputs, outputs: names of activations.
         module: dotted path of the innermost module it ran in; '' is the root.
         params: parameters and buffers that it read, by their qualified names.
-        attrs: the operator's settings, e.g. ``(("groups", 1), ("stride", (2, 2)))``.
+        attrs: the operator's settings, e.g. ``(("groups", 1), ("stride", (2, 2)))``. Five names are Flyweight's own: ``aten``
+            (the operator's own name), ``operands`` (see the property), ``alias_of`` (one name per output: the tensor whose
+            storage it shares, '' for a new one), ``inplace`` and ``weight`` (it depends on no input).
     """
 
     name: str
@@ -72,15 +80,35 @@ class Node:
         """Return one setting."""
         return dict(self.attrs).get(name, default)
 
+    @property
+    def operands(self) -> tuple[str, ...]:
+        """Names of all tensors that it read, activations and parameters, in the operator's own order."""
+        own = self.attr("operands")
+        return own if isinstance(own, tuple) else (*self.inputs, *(p.name for p in self.params))  # type: ignore[return-value]
+
+    @property
+    def aliases(self) -> Mapping[str, str]:
+        """From each output that shares storage with an older tensor (a view, or written in place) to that tensor."""
+        own = self.attr("alias_of")
+        pairs = zip(self.outputs, own, strict=True) if isinstance(own, tuple) else ()
+        return {output: str(name) for output, name in pairs if name}
+
 
 @dataclass(frozen=True)
 class Graph:
-    """A traced network: its activations, and its nodes in execution order."""
+    """A traced network: its activations, and its nodes in execution order.
+
+    Attributes:
+        unused: parameters and buffers that the module has, but that nothing read.
+        held: (activation, index of a node): a module was called with it, so eager PyTorch keeps it until that node ran.
+    """
 
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     nodes: tuple[Node, ...]
     tensor_list: tuple[TensorInfo, ...]
+    unused: tuple[TensorInfo, ...] = ()
+    held: tuple[tuple[str, int], ...] = ()
 
     @cached_property
     def tensors(self) -> Mapping[str, TensorInfo]:
@@ -105,6 +133,17 @@ class Graph:
     def params(self) -> Mapping[str, TensorInfo]:
         """Every parameter and buffer that ran, once, by its qualified name."""
         return MappingProxyType({p.name: p for node in self.nodes for p in node.params})
+
+    def info(self, name: str) -> TensorInfo:
+        """Return an activation, parameter or buffer by name.
+
+        Raises:
+            GraphError: there is none.
+        """
+        found = self.tensors.get(name) or self.params.get(name)
+        if found is None:
+            raise GraphError(f"the graph has no tensor '{name}'.")
+        return found
 
     def __post_init__(self) -> None:
         """Check that every tensor is known and is made before it is read."""
