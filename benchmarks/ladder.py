@@ -30,7 +30,9 @@ def main(arguments: Sequence[str]) -> int:
     reports = []
     for seed in options.seeds:
         with shown(options.quiet) as progress:
-            reports.append(slim("blue_marble", options.out / f"seed{seed}", seed=seed, steps=options.steps, progress=progress))
+            reports.append(
+                slim("blue_marble", options.out / f"seed{seed}", seed=seed, steps=options.steps, progress=progress)
+            )
     result = {
         "name": "ladder",
         "command": "python benchmarks/ladder.py" + ("" if not arguments else " " + " ".join(arguments)),
@@ -43,7 +45,8 @@ def main(arguments: Sequence[str]) -> int:
     }
     files.write_json(options.result, result)
     for claim in result["claims"]:
-        print(f"{'holds ' if claim['holds'] else 'FAILS '} {claim['claim']}: {claim['value']} {claim['unit']} (goal {claim['goal']})")
+        verdict = "holds" if claim["holds"] else "FAILS"
+        print(f"{verdict} {claim['claim']}: {claim['value']} {claim['unit']} (goal {claim['goal']})")
     return 0
 
 
@@ -57,9 +60,11 @@ def claims(reports: Sequence[Report]) -> list[dict[str, Any]]:
     scratch = [_points(report, CONTROL, headline) - _points(report, SCRATCH, headline) for report in reports]
     name = reports[0].headline_title
     return [
-        _claim("last rung against v0, ONNX Runtime, 1 thread, interleaved: times faster", faster, "x", ">= 15", lambda v: v >= 15),
+        _claim("last rung against v0, ONNX Runtime, 1 thread, interleaved: times faster", faster, "x", ">= 15",
+        lambda v: v >= 15),
         _claim("last rung against v0: file times smaller", smaller, "x", ">= 50", lambda v: v >= 50),
-        _claim(f"last rung's {name} over v0's, exported files, test split", over_v0, "points", ">= 0", lambda v: v >= 0),
+        _claim(f"last rung's {name} over v0's, exported files, test split", over_v0, "points", ">= 0",
+        lambda v: v >= 0),
         _claim(f"{name} of v0 with skips over the last rung's", under_control, "points", "<= 1", lambda v: v <= 1),
         _claim(
             f"{name} of v0 with skips over v2.2.2's trained from new weights for the same number of steps",
@@ -82,7 +87,8 @@ def _row(name: str, reports: Sequence[Report]) -> dict[str, Any]:
     first = rungs[0]
     scores = [rung.artifacts[RUNTIME].metrics for rung in rungs]
     row: dict[str, Any] = {
-        "name": name, "title": first.title, "change": first.change, "control": first.control, "input": list(first.input_size),
+        "name": name, "title": first.title, "change": first.change, "control": first.control,
+        "input": list(first.input_size),
         "macs": first.macs, "params": first.params, "peak_activation_bytes": first.peak_activation_bytes,
         "steps": first.steps, "total_steps": first.total_steps, "bytes": _spread([_bytes(rung) for rung in rungs]),
         "agreement_with_pytorch": _spread([rung.artifacts[RUNTIME].agreement for rung in rungs]),

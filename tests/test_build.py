@@ -1,7 +1,7 @@
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-import pytest
 
 from flyweight.build import build, feature_maps
 from flyweight.errors import SpecError

@@ -28,7 +28,7 @@ def test_a_saved_network_comes_back_equal_with_all_that_travels(tmp_path: Path) 
 
 
 def test_a_module_without_spec_cannot_be_saved(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="only a network built from a spec"):
+    with pytest.raises(UsageError, match=r"only a network built from a spec"):
         save_candidate(tmp_path / "w.safetensors", Candidate(torch.nn.Linear(1, 1), Preprocessing(8, 8)))
 
 

@@ -112,7 +112,7 @@ def test_a_loss_that_is_not_finite_stops_with_the_step() -> None:
     candidate = start()
     with torch.no_grad():
         candidate.module.head.classify.bias.fill_(float("nan"))
-    with pytest.raises(TrainingError, match="loss is nan at step 0. Lower the learning rate"):
+    with pytest.raises(TrainingError, match=r"loss is nan at step 0. Lower the learning rate"):
         train(candidate, DATA, RECIPE)
 
 

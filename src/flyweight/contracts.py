@@ -1,6 +1,7 @@
 """The values that flow between the steps, and the protocols that family members keep.
 
-Arrays: images go in as ``uint8`` RGB ``(n, height, width, 3)``; a network's input is ``float32`` ``(n, channels, height,
+Arrays: images go in as ``uint8`` RGB ``(n, height, width, 3)``; a network's input is ``float32`` ``(n, channels,
+height,
 width)``. ``Preprocessing`` is the whole way from the one to the other, and travels with every artifact.
 
 Counted, estimated and measured figures have types of their own (``Profile``, ``Estimate``, ``Measurement``).
@@ -128,7 +129,8 @@ class Split(Protocol):
 
 @dataclass(frozen=True)
 class DataSet:
-    """Images for training, validation and test; ``mean`` and ``std`` (of images scaled to 0..1) are the training split's.
+    """Images for training, validation and test; ``mean`` and ``std`` (of images scaled to 0..1) are the training
+    split's.
 
     Attributes:
         class_shares: share of the training pixels that each class has; sums to 1.

@@ -10,7 +10,7 @@ import errno
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -118,5 +118,3 @@ def sha256_of(path: Path) -> str:
     except OSError as error:
         raise file_error(path, "read", error) from error
     return digest.hexdigest()
-
-

@@ -1,4 +1,6 @@
-"""The straight line through all the steps: slim(), and the single steps as functions: open_model, profile_model, export, render."""
+"""The straight line through all the steps: slim(), and the single steps as functions: open_model, profile_model,
+export, render.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,17 @@ from typing import Any
 import numpy as np
 
 from flyweight import files
-from flyweight.contracts import Artifact, Candidate, DataSet, Env, LayerTimes, Measurement, Preprocessing, Progress, Silent
+from flyweight.contracts import (
+    Artifact,
+    Candidate,
+    DataSet,
+    Env,
+    LayerTimes,
+    Measurement,
+    Preprocessing,
+    Progress,
+    Silent,
+)
 from flyweight.data import load_dataset
 from flyweight.errors import FileError, RuntimeMissingError, UsageError
 from flyweight.graph import Graph
@@ -72,7 +84,8 @@ def slim(
     folder = Path(out)
     _check_runtimes(runtimes)
     _claim(folder, {
-        "data": data, "plan": plan, "seed": seed, "steps": recipe.steps, "threads": list(threads), "runtimes": list(runtimes),
+        "data": data, "plan": plan, "seed": seed, "steps": recipe.steps, "threads": list(threads),
+        "runtimes": list(runtimes),
         "rungs": [rung.name for rung in planned], "samples_n": SHORT_SAMPLES if short else FULL_SAMPLES,
     })  # fmt: skip
     progress = progress or Silent()
@@ -182,7 +195,8 @@ def environment(seed: int) -> dict[str, Any]:
     """Return what a reader must know to repeat a run."""
     names = ("flyweight", "torch", "numpy", "onnx", "onnxruntime", "ncnn", "pnnx")
     return {
-        "hardware": hardware(), "cores": os.cpu_count(), "system": platform.platform(), "python": platform.python_version(),
+        "hardware": hardware(), "cores": os.cpu_count(), "system": platform.platform(),
+        "python": platform.python_version(),
         "packages": {name: found for name in names if (found := _version(name))}, "seed": seed,
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
@@ -200,7 +214,9 @@ def _line(rung: Rung, headline: str) -> str:
     artifact = next(iter(rung.artifacts.values()))
     timing = rung.timings[0] if rung.timings else None
     figures = f"{artifact.metrics[headline] * 100:.2f} %, {artifact.bytes / 1e3:.0f} kB"
-    return f"{rung.name}: {rung.title}: {figures}" + (f", {timing.median_ms:.2f} ms, {timing.speedup:.1f}x" if timing else "")
+    return f"{rung.name}: {rung.title}: {figures}" + (
+        f", {timing.median_ms:.2f} ms, {timing.speedup:.1f}x" if timing else ""
+    )
 
 
 # ---- single steps -----------------------------------------------------------------------------------------------
@@ -227,8 +243,10 @@ def open_model(name: str, *, resolution: int | None = None, classes: int | None 
     """Open a model by what a user calls it.
 
     Args:
-        name: a zoo name; a spec file (``*.json``); saved weights (``*.safetensors``); a rung of a run (``runs/ladder:v1``; without
-            a name its last rung); or ``file.py:function``, a function that returns an ``nn.Module``. That file is executed.
+        name: a zoo name; a spec file (``*.json``); saved weights (``*.safetensors``); a rung of a run
+        (``runs/ladder:v1``; without
+            a name its last rung); or ``file.py:function``, a function that returns an ``nn.Module``. That file is
+            executed.
 
     Raises:
         UsageError, SpecError, FileError: nothing like it, or not what it should be.
@@ -240,7 +258,11 @@ def open_model(name: str, *, resolution: int | None = None, classes: int | None 
         return _open_rung(name)
     if ".py:" in name:
         return _open_function(name, resolution or 224)
-    spec = ArchSpec.loads(files.read_bytes(path, 2**24).decode("utf-8", "replace")) if path.suffix == ".json" else ZOO.get(name).spec
+    spec = (
+        ArchSpec.loads(files.read_bytes(path, 2**24).decode("utf-8", "replace"))
+        if path.suffix == ".json"
+        else ZOO.get(name).spec
+    )
     if resolution:
         spec = spec.replace(input=replace(spec.input, height=resolution, width=resolution))
     if classes:
@@ -254,9 +276,13 @@ def _open_rung(name: str) -> Candidate:
     folder, _, wanted = (name, "", "") if Path(name).is_dir() else name.rpartition(":")
     context = context_of(Path(folder))
     report = load_report(Path(folder))
-    planned = context.planned(wanted or report.rungs[-1].name) if wanted in {"", *(r.name for r in report.rungs)} else None
+    planned = (
+        context.planned(wanted or report.rungs[-1].name) if wanted in {"", *(r.name for r in report.rungs)} else None
+    )
     if planned is None:
-        raise UsageError(f"{folder} has no finished rung '{wanted}'. It has: {', '.join(r.name for r in report.rungs)}.")
+        raise UsageError(
+            f"{folder} has no finished rung '{wanted}'. It has: {', '.join(r.name for r in report.rungs)}."
+        )
     return candidate_of(planned, context)[0]
 
 
@@ -291,7 +317,13 @@ def _open_function(name: str, resolution: int) -> Candidate:
 
 
 def profile_model(
-    candidate: Candidate, name: str = "model", *, threads: int = 1, timed: bool = True, out: Path | None = None, n: int = 50
+    candidate: Candidate,
+    name: str = "model",
+    *,
+    threads: int = 1,
+    timed: bool = True,
+    out: Path | None = None,
+    n: int = 50,
 ) -> ModelProfile:
     """Count a network layer by layer and, with ``timed``, measure it in ONNX Runtime; ``out`` keeps the exported file.
 

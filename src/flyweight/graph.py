@@ -16,7 +16,7 @@ from typing import Literal, TypeAlias
 from flyweight.errors import GraphError
 
 Kind: TypeAlias = Literal["activation", "parameter", "buffer", "constant"]
-AttrValue: TypeAlias = "bool | int | float | str | None | tuple[AttrValue, ...]"
+AttrValue: TypeAlias = "bool | int | float | str | tuple[AttrValue, ...] | None"
 
 DTYPE_BYTES = MappingProxyType(
     {
@@ -30,7 +30,8 @@ DTYPE_BYTES = MappingProxyType(
 class TensorInfo:
     """A tensor's name, shape, dtype (numpy's names) and kind.
 
-    ``parameter``: an ``nn.Parameter``, frozen ones too. ``buffer``: registered, e.g. running statistics. ``constant``: any
+    ``parameter``: an ``nn.Parameter``, frozen ones too. ``buffer``: registered, e.g. running statistics.
+    ``constant``: any
     other tensor that the network brings along.
     """
 
@@ -58,13 +59,16 @@ class Node:
 
     Attributes:
         name: unique in the graph.
-        op: the operator's normalized name, e.g. ``conv``, ``linear``, ``batch_norm``, ``add``; ``aten.*`` where Flyweight has
+        op: the operator's normalized name, e.g. ``conv``, ``linear``, ``batch_norm``, ``add``; ``aten.*`` where
+        Flyweight has
             no name for it.
         inputs, outputs: names of activations.
         module: dotted path of the innermost module it ran in; '' is the root.
         params: parameters and buffers that it read, by their qualified names.
-        attrs: the operator's settings, e.g. ``(("groups", 1), ("stride", (2, 2)))``. Five names are Flyweight's own: ``aten``
-            (the operator's own name), ``operands`` (see the property), ``alias_of`` (one name per output: the tensor whose
+        attrs: the operator's settings, e.g. ``(("groups", 1), ("stride", (2, 2)))``. Five names are Flyweight's own:
+        ``aten``
+            (the operator's own name), ``operands`` (see the property), ``alias_of`` (one name per output: the tensor
+            whose
             storage it shares, '' for a new one), ``inplace`` and ``weight`` (it depends on no input).
     """
 

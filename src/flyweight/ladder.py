@@ -1,6 +1,7 @@
 """Plans: which rungs a ladder has, from which parent each comes, and by which edits.
 
-The ladder is a practitioner's: measure first, cut resolution and the last blocks, tune the decoder, then width and depth of
+The ladder is a practitioner's: measure first, cut resolution and the last blocks, tune the decoder, then width and
+depth of
 the run of equal blocks, win accuracy back by CReLU and skips, fold, quantize.
 """
 
@@ -86,13 +87,15 @@ LADDER = Plan(
             "v0.2", "last blocks cut", "conv5_6 and conv6 cut", parent="v0.1", edits=(DropBlocks(("conv5_6", "conv6")),)
         ),
         PlannedRung(
-            "v1", "decoder 16, 8, 4, 2", "decoder width by the 2^n rule", parent="v0.2", edits=(SetDecoder((16, 8, 4, 2)),)
+            "v1", "decoder 16, 8, 4, 2", "decoder width by the 2^n rule", parent="v0.2", edits=(SetDecoder((16, 8,
+            4, 2)),)
         ),
         PlannedRung(
             "v2.1.1", "equal blocks 256", "conv5_1 to conv5_5: 512 to 256 channels",
             parent="v1", edits=(ScaleWidth(EQUAL_BLOCKS, 0.5),),
         ),
-        PlannedRung("v2.1.2", "one block less", "conv5_5 dropped from v1", parent="v1", edits=(DropBlocks(("conv5_5",)),)),
+        PlannedRung("v2.1.2", "one block less", "conv5_5 dropped from v1", parent="v1",
+        edits=(DropBlocks(("conv5_5",)),)),
         PlannedRung(
             "v2.1.3", "256, one block less", "both: 256 channels, conv5_5 dropped",
             parent="v2.1.1", edits=(DropBlocks(("conv5_5",)),),

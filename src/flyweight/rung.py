@@ -17,7 +17,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from flyweight import files
-from flyweight.contracts import Artifact, Candidate, DataSet, Env, LayerTime, LayerTimes, Measurement, Preprocessing, Progress
+from flyweight.contracts import (
+    Artifact,
+    Candidate,
+    DataSet,
+    Env,
+    LayerTime,
+    LayerTimes,
+    Measurement,
+    Preprocessing,
+    Progress,
+)
 from flyweight.errors import ExportError
 from flyweight.evaluate import agreement, parity, predict_masks, preprocess, score
 from flyweight.ladder import Plan, PlannedRung, steps_of
@@ -114,7 +124,9 @@ def make_rung(planned: PlannedRung, context: Context) -> Rung:
 
 
 def candidate_of(planned: PlannedRung, context: Context) -> tuple[Candidate, dict[str, Any]]:
-    """Return a rung's trained candidate and its training record; trains it, and its parents, where that wasn't done yet."""
+    """Return a rung's trained candidate and its training record; trains it, and its parents, where that wasn't
+    done yet.
+    """
     folder = context.rung_folder(planned.name)
     weights = folder / "weights.safetensors"
     if planned.trained and weights.exists():
@@ -129,7 +141,12 @@ def candidate_of(planned: PlannedRung, context: Context) -> tuple[Candidate, dic
         progress=context.progress, label=f"{planned.name}: train",
     )  # fmt: skip
     tail = result.losses[-20:]
-    record = {"inherited": inherited, "seconds": result.seconds, "final_loss": sum(tail) / len(tail), "losses": result.losses}
+    record = {
+        "inherited": inherited,
+        "seconds": result.seconds,
+        "final_loss": sum(tail) / len(tail),
+        "losses": result.losses,
+    }
     save_candidate(weights, result.candidate, record)
     return result.candidate, record
 
@@ -146,10 +163,16 @@ def _edited(planned: PlannedRung, context: Context) -> Candidate:
 
 
 def _inherited(planned: PlannedRung, candidate: Candidate) -> float:
-    """Return the share of the parameters that came from the parent rung: that of its last edit, 1 if nothing was built anew."""
+    """Return the share of the parameters that came from the parent rung: that of its last edit, 1 if nothing was
+    built anew.
+    """
     if not planned.parent or planned.fresh:
         return 0.0
-    shares = [change.settings["inherited"] for change in candidate.history[-len(planned.edits) :] if "inherited" in change.settings]
+    shares = [
+        change.settings["inherited"]
+        for change in candidate.history[-len(planned.edits) :]
+        if "inherited" in change.settings
+    ]
     return float(min(shares, default=1.0))
 
 
@@ -184,7 +207,9 @@ def _example(candidate: Candidate) -> Any:
 
 
 def _truth(candidate: Candidate, context: Context) -> Reference:
-    masks = predict_masks(torch_predict(candidate), context.data.test, candidate.preprocessing, context.progress, "PyTorch")
+    masks = predict_masks(
+        torch_predict(candidate), context.data.test, candidate.preprocessing, context.progress, "PyTorch"
+    )
     return Reference(candidate, masks, score(masks, context.data.test, context.data).to_json())
 
 
@@ -280,7 +305,9 @@ def _layer_times(planned: PlannedRung, artifact: Artifact, context: Context) -> 
 
 
 def layer_rows(profile: Profile, times: LayerTimes | None) -> tuple[tuple[LayerRow, ...], float]:
-    """Return one row per module with counted figures and measured time, and the time that belongs to no module, in µs."""
+    """Return one row per module with counted figures and measured time, and the time that belongs to no module,
+    in µs.
+    """
     measured = times.by_module() if times else {}
     order: dict[str, LayerRow] = {}
     for row in profile.rows:

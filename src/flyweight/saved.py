@@ -48,7 +48,9 @@ def load_candidate(path: Path) -> tuple[Candidate, dict[str, Any]]:
     """
     try:
         if path.stat().st_size > MAX_BYTES:
-            raise FileError(f"{path}: {path.stat().st_size} bytes, but at most {MAX_BYTES} are read. Is it the right file?")
+            raise FileError(
+                f"{path}: {path.stat().st_size} bytes, but at most {MAX_BYTES} are read. Is it the right file?"
+            )
         with safe_open(path, framework="pt") as handle:
             header = dict(handle.metadata() or {})
             tensors = {name: handle.get_tensor(name) for name in handle.keys()}  # noqa: SIM118 (not a mapping)

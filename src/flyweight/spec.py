@@ -36,7 +36,9 @@ def _frozen(value: Any) -> Value:
         return tuple(_frozen(item) for item in value)
     if isinstance(value, bool | int | float | str):
         return value
-    raise SpecError(f"setting {value!r} is a {type(value).__name__}; allowed are bool, int, float, str and lists of them.")
+    raise SpecError(
+        f"setting {value!r} is a {type(value).__name__}; allowed are bool, int, float, str and lists of them."
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +67,9 @@ class StageSpec:
 
     def __post_init__(self) -> None:
         if not self.name.isidentifier():
-            raise SpecError(f"stage '{self.name}': a stage's name must be letters, digits and underscores, e.g. conv4_1.")
+            raise SpecError(
+                f"stage '{self.name}': a stage's name must be letters, digits and underscores, e.g. conv4_1."
+            )
         _check_range(f"stage '{self.name}'", "out_channels", self.out_channels, 1, MAX_CHANNELS)
         _check_range(f"stage '{self.name}'", "stride", self.stride, 1, 8)
 
@@ -94,7 +98,8 @@ class SkipSpec:
 class HeadSpec:
     """What stands behind the last stage.
 
-    ``kind`` names a head in ``blocks/``: ``pool_classifier`` (global average pooling, fully connected) or ``deconv_decoder``
+    ``kind`` names a head in ``blocks/``: ``pool_classifier`` (global average pooling, fully connected) or
+    ``deconv_decoder``
     (a transposed convolution of stride 2 per width, each with norm and ReLU, then a 1×1 convolution to the classes).
     """
 
@@ -125,7 +130,8 @@ class HeadSpec:
 class ArchSpec:
     """A whole architecture.
 
-    ``padding``: 'same' is TensorFlow's (a stride-2 convolution on an even size pads only bottom and right); 'symmetric' is
+    ``padding``: 'same' is TensorFlow's (a stride-2 convolution on an even size pads only bottom and right);
+    'symmetric' is
     PyTorch's habit (k // 2 on every side). ``norm_eps`` is the epsilon of every batch norm, ``norm_momentum`` its
     momentum in PyTorch's sense (1 − decay).
     """
@@ -145,7 +151,9 @@ class ArchSpec:
         if self.task not in get_args(Task):
             raise SpecError(f"spec '{self.name}': task is '{self.task}'; allowed are {', '.join(get_args(Task))}.")
         if self.padding not in get_args(Padding):
-            raise SpecError(f"spec '{self.name}': padding is '{self.padding}'; allowed are {', '.join(get_args(Padding))}.")
+            raise SpecError(
+                f"spec '{self.name}': padding is '{self.padding}'; allowed are {', '.join(get_args(Padding))}."
+            )
         if not 0 < len(self.stages) <= MAX_STAGES:
             raise SpecError(f"spec '{self.name}': {len(self.stages)} stages; it needs between 1 and {MAX_STAGES}.")
         names = [stage.name for stage in self.stages]
@@ -204,7 +212,8 @@ class ArchSpec:
             raise SpecError(f"spec_version is {version!r}; this Flyweight reads {SPEC_VERSION}.")
         data["input"] = _record(InputSpec, data.get("input"), "input")
         data["stages"] = tuple(
-            _record(StageSpec, _thaw(stage), f"stage {i}") for i, stage in enumerate(_need(data.get("stages"), list, "stages"))
+            _record(StageSpec, _thaw(stage), f"stage {i}")
+            for i, stage in enumerate(_need(data.get("stages"), list, "stages"))
         )
         head = dict(_need(data.get("head"), dict, "head"))
         head["widths"] = tuple(_need(head.get("widths", []), list, "head.widths"))

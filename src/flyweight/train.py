@@ -46,7 +46,12 @@ class Recipe:
 
     def to_json(self) -> dict[str, Any]:
         """Return plain data for JSON."""
-        return {**dataclasses.asdict(self), "optimizer": "AdamW", "schedule": "cosine", "loss": "weighted cross-entropy"}
+        return {
+            **dataclasses.asdict(self),
+            "optimizer": "AdamW",
+            "schedule": "cosine",
+            "loss": "weighted cross-entropy",
+        }
 
 
 @dataclass(frozen=True)
@@ -115,7 +120,9 @@ def _step(
     images, masks = batch
     value = loss(module(images), masks, weights)
     if not math.isfinite(value.item()):
-        raise TrainingError(f"the loss is {value.item()} at step {step}. Lower the learning rate ({recipe.learning_rate}).")
+        raise TrainingError(
+            f"the loss is {value.item()} at step {step}. Lower the learning rate ({recipe.learning_rate})."
+        )
     optimizer.zero_grad(set_to_none=True)
     value.backward()  # type: ignore[no-untyped-call]
     optimizer.step()
@@ -143,7 +150,9 @@ class _Batches:
 
 
 def _arrays(split: Split) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Return all images and masks as two arrays; images of other sizes than the first one's are an error of the data set."""
+    """Return all images and masks as two arrays; images of other sizes than the first one's are an error of the
+    data set.
+    """
     held = getattr(split, "images", None), getattr(split, "masks", None)
     if isinstance(held[0], np.ndarray) and isinstance(held[1], np.ndarray):
         return held[0], held[1]
@@ -183,13 +192,16 @@ def _save(
     folder: Path, module: nn.Module, optimizer: torch.optim.Optimizer, losses: list[float], seconds: float, key: str
 ) -> None:
     state = {
-        "module": module.state_dict(), "optimizer": optimizer.state_dict(), "losses": losses, "seconds": seconds, "key": key,
+        "module": module.state_dict(), "optimizer": optimizer.state_dict(), "losses": losses, "seconds": seconds,
+        "key": key,
     }  # fmt: skip
     with files.replacing(folder / CHECKPOINT) as part:
         try:
             torch.save(state, part)
         except RuntimeError as error:  # torch wraps a full disk in a RuntimeError of its own
-            raise FileError(f"{folder / CHECKPOINT}: can't write the checkpoint ({error}). Is the disk full?") from error
+            raise FileError(
+                f"{folder / CHECKPOINT}: can't write the checkpoint ({error}). Is the disk full?"
+            ) from error
 
 
 def _resume(
@@ -207,4 +219,6 @@ def _resume(
         optimizer.load_state_dict(state["optimizer"])
         return list(state["losses"]), float(state["seconds"])
     except (RuntimeError, KeyError, TypeError, ValueError, EOFError, OSError) as error:
-        raise FileError(f"{path}: a damaged checkpoint ({type(error).__name__}). Delete it to train this rung anew.") from error
+        raise FileError(
+            f"{path}: a damaged checkpoint ({type(error).__name__}). Delete it to train this rung anew."
+        ) from error

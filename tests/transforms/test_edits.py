@@ -41,7 +41,7 @@ def test_dropped_blocks_are_gone_and_the_others_keep_their_weights() -> None:
 
 def test_dropping_a_skips_source_is_an_error_that_names_the_stage() -> None:
     skipped = AddSkips("add", 3).apply(candidate(), Env())
-    with pytest.raises(TransformError, match="stage 'conv5_5' feeds a skip"):
+    with pytest.raises(TransformError, match=r"stage 'conv5_5' feeds a skip"):
         DropBlocks(("conv5_5",)).apply(skipped, Env())
 
 
@@ -71,23 +71,23 @@ def test_skips_start_at_the_last_encoder_stage_of_each_size() -> None:
 
 
 def test_more_skips_than_decoder_stages_are_an_error_that_says_how_many_fit() -> None:
-    with pytest.raises(TransformError, match="5 skips, but the decoder has 4 stages. Use 1 to 4"):
+    with pytest.raises(TransformError, match=r"5 skips, but the decoder has 4 stages. Use 1 to 4"):
         AddSkips("add", 5).apply(candidate(), Env())
 
 
 def test_decoder_widths_are_an_error_on_a_classifier() -> None:
-    with pytest.raises(TransformError, match="head 'pool_classifier', not a decoder"):
+    with pytest.raises(TransformError, match=r"head 'pool_classifier', not a decoder"):
         SetDecoder((16, 8)).edit(ZOO.get("mobilenet_v1_0.25_128").spec)
 
 
 def test_an_edit_that_changes_nothing_is_an_error() -> None:
-    with pytest.raises(TransformError, match="nothing would change"):
+    with pytest.raises(TransformError, match=r"nothing would change"):
         ResizeInput(64, 64).apply(candidate(), Env())
 
 
 def test_a_module_without_a_spec_is_refused_with_what_to_do() -> None:
     bare = Candidate(torch.nn.Conv2d(3, 4, 3), Preprocessing(8, 8))
-    with pytest.raises(TransformError, match="has none. Start from a zoo name"):
+    with pytest.raises(TransformError, match=r"has none. Start from a zoo name"):
         ResizeInput(16, 16).apply(bare, Env())
 
 
@@ -98,6 +98,4 @@ def test_inherit_says_which_share_of_the_parameters_came_over() -> None:
 
 
 def test_summary_tells_input_widths_and_decoder() -> None:
-    assert summary(SPEC) == (
-        "64x64: 32/2 64 128/2 128 256/2 256 512/2 512x5 1024/2 1024 | decoder 512,256,128,64"
-    )
+    assert summary(SPEC) == ("64x64: 32/2 64 128/2 128 256/2 256 512/2 512x5 1024/2 1024 | decoder 512,256,128,64")

@@ -64,7 +64,7 @@ class Shared(nn.Module):
 
 @pytest.mark.parametrize("network", [Residual(), Shared(), nn.Sequential(nn.BatchNorm2d(3), nn.Conv2d(3, 3, 1))])
 def test_a_norm_that_cannot_be_folded_exactly_is_left_alone(network: nn.Module) -> None:
-    with pytest.raises(TransformError, match="no batch norm follows"):
+    with pytest.raises(TransformError, match=r"no batch norm follows"):
         FoldBatchNorm().apply(Candidate(warm(network), Preprocessing(8, 8)), Env())
 
 

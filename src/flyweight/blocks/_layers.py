@@ -108,9 +108,13 @@ def conv_norm(
         SpecError: an even kernel, or groups that don't divide the channels; names the stage.
     """
     if kernel % 2 == 0 or kernel < 1:
-        raise SpecError(f"{where}: kernel is {kernel}, but padding that keeps the size needs an odd kernel. Use 1, 3 or 5.")
+        raise SpecError(
+            f"{where}: kernel is {kernel}, but padding that keeps the size needs an odd kernel. Use 1, 3 or 5."
+        )
     if inputs.channels % groups or out_channels % groups:
-        raise SpecError(f"{where}: {groups} groups don't divide {inputs.channels} input and {out_channels} output channels.")
+        raise SpecError(
+            f"{where}: {groups} groups don't divide {inputs.channels} input and {out_channels} output channels."
+        )
     layers = ConvNorm()
     padding = kernel // 2
     if spec.padding == "same":
@@ -141,5 +145,7 @@ def conv_width(stage: StageSpec, act: str) -> int:
     if act != "crelu":
         return stage.out_channels
     if stage.out_channels % 2:
-        raise SpecError(f"stage '{stage.name}': {stage.out_channels} channels with CReLU. It doubles them: use an even number.")
+        raise SpecError(
+            f"stage '{stage.name}': {stage.out_channels} channels with CReLU. It doubles them: use an even number."
+        )
     return stage.out_channels // 2

@@ -1,6 +1,7 @@
 """Segmentation head: a chain of transposed convolutions, with skips from the encoder through 1×1 convolutions.
 
-Source: Long et al. 2015, Fully Convolutional Networks (arXiv 1411.4038), sections 3.3 and 4.2: learned up-sampling from a
+Source: Long et al. 2015, Fully Convolutional Networks (arXiv 1411.4038), sections 3.3 and 4.2: learned up-sampling
+from a
 bilinear start, and skips joined by addition; concatenation follows Ronneberger et al. 2015 (arXiv 1505.04597).
 """
 
@@ -23,7 +24,14 @@ class UpStage(nn.Module):
     """
 
     def __init__(
-        self, in_channels: int, width: int, size: tuple[int, int], skip: FeatureMap | None, join: str, spec: ArchSpec, where: str
+        self,
+        in_channels: int,
+        width: int,
+        size: tuple[int, int],
+        skip: FeatureMap | None,
+        join: str,
+        spec: ArchSpec,
+        where: str,
     ) -> None:
         super().__init__()
         self.conv = nn.ConvTranspose2d(in_channels, width, 4, stride=2, padding=1, bias=False)
@@ -75,7 +83,9 @@ class DeconvDecoder(nn.Module):
         self.classify = nn.Conv2d(channels, spec.classes, 1)
 
     def forward(self, maps: Mapping[str, Tensor]) -> Tensor:
-        """Map the encoder's maps to logits ``(n, classes, h, w)``; a mask's size is reached by bilinear resizing outside."""
+        """Map the encoder's maps to logits ``(n, classes, h, w)``; a mask's size is reached by bilinear resizing
+        outside.
+        """
         x = maps[self.last]
         for index, source in enumerate(self.sources):
             x = self.get_submodule(f"up{index}")(x, maps[source] if source else None)

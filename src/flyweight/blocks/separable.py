@@ -21,7 +21,14 @@ class Separable(nn.Module):
         kernel = int(str(stage.setting("kernel", 3)))
         inner = "relu6" if act == "crelu" else act  # CReLU doubles channels, which a depthwise layer can't pass on
         self.depthwise = conv_norm(
-            inputs, inputs.channels, spec, where=where, kernel=kernel, stride=stage.stride, groups=inputs.channels, act=inner
+            inputs,
+            inputs.channels,
+            spec,
+            where=where,
+            kernel=kernel,
+            stride=stage.stride,
+            groups=inputs.channels,
+            act=inner,
         )
         narrowed = inputs.strided(inputs.channels, stage.stride)
         self.pointwise = conv_norm(narrowed, conv_width(stage, act), spec, where=where, kernel=1, act=act)

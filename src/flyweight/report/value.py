@@ -44,7 +44,9 @@ class RungTiming:
 
 @dataclass(frozen=True)
 class RungArtifact:
-    """One exported artifact: its file, its score on the test split, and its agreement with PyTorch on the same tiles."""
+    """One exported artifact: its file, its score on the test split, and its agreement with PyTorch on the same
+    tiles.
+    """
 
     runtime: str
     runtime_version: str
@@ -76,7 +78,8 @@ class Rung:
 
     Attributes:
         name: short and unique, e.g. ``v2.2.1``. title: a few words. change: what was edited, in words.
-        parent: the rung whose weights it inherited; '' for the first. control: not part of the ladder, stands beside it.
+        parent: the rung whose weights it inherited; '' for the first. control: not part of the ladder, stands beside
+        it.
         spec: the architecture as JSON data. inherited: share of its weights that came from the parent.
         steps: training steps of this rung; total_steps: along its whole lineage.
         macs, params, peak_activation_bytes: counted (batch 1, its own input size).
@@ -132,7 +135,9 @@ class TestTile:
 
 @dataclass(frozen=True)
 class Report:
-    """A finished (or still growing) ladder. ``headline``: the key of the metric that is quoted, e.g. ``grouped_miou``."""
+    """A finished (or still growing) ladder. ``headline``: the key of the metric that is quoted, e.g.
+    ``grouped_miou``.
+    """
 
     title: str
     data: Mapping[str, Any]  # name, counts per split, class names, class shares, class colours

@@ -1,4 +1,6 @@
-"""What the transforms that edit an architecture's spec have in common: build the new network, inherit what weights it can."""
+"""What the transforms that edit an architecture's spec have in common: build the new network, inherit what
+weights it can.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +40,9 @@ class SpecEdit(abc.ABC):
         """Return the names of the stages that are touched."""
 
     def requires(self, candidate: Candidate) -> None:
-        """Raise TransformError where the candidate has no spec, is quantized already, or the edit is not allowed or empty."""
+        """Raise TransformError where the candidate has no spec, is quantized already, or the edit is not allowed
+        or empty.
+        """
         if candidate.spec is None:
             raise TransformError(
                 f"transform '{self.name}' edits an architecture's spec, but this module has none. "
@@ -51,7 +55,9 @@ class SpecEdit(abc.ABC):
         except SpecError as error:
             raise TransformError(f"transform '{self.name}': {error}") from error
         if edited == candidate.spec:
-            raise TransformError(f"transform '{self.name}': nothing would change: {self._settings()} is what the spec has.")
+            raise TransformError(
+                f"transform '{self.name}': nothing would change: {self._settings()} is what the spec has."
+            )
 
     def apply(self, candidate: Candidate, env: Env) -> Candidate:
         """Return the edited network with inherited weights; the candidate given is not touched."""
@@ -75,9 +81,11 @@ class SpecEdit(abc.ABC):
 
 
 def inherit(new: nn.Module, old: nn.Module) -> float:
-    """Copy weights and statistics from ``old`` to ``new`` by name; return the share of ``new``'s parameters that came over.
+    """Copy weights and statistics from ``old`` to ``new`` by name; return the share of ``new``'s parameters that
+    came over.
 
-    Where shapes differ, the region that both have is copied: channel i stays channel i, so a narrowed run of layers keeps
+    Where shapes differ, the region that both have is copied: channel i stays channel i, so a narrowed run of layers
+    keeps
     the same channels on both sides of every tensor. Tensors of another rank, and names that ``old`` lacks, stay fresh.
     """
     source: Mapping[str, Tensor] = old.state_dict()
@@ -103,7 +111,8 @@ def summary(spec: ArchSpec) -> str:
     """Return one line that tells two specs apart: input, stages with widths, decoder."""
     runs: list[tuple[str, int]] = []
     for stage in spec.stages:
-        word = f"{stage.out_channels}{'c' if stage.setting('activation', '') == 'crelu' else ''}{'/2' if stage.stride == 2 else ''}"
+        crelu = "c" if stage.setting("activation", "") == "crelu" else ""
+        word = f"{stage.out_channels}{crelu}" + (f"/{stage.stride}" if stage.stride > 1 else "")
         runs = [*runs[:-1], (word, runs[-1][1] + 1)] if runs and runs[-1][0] == word else [*runs, (word, 1)]
     chain = " ".join(word if count == 1 else f"{word}x{count}" for word, count in runs)
     head = ",".join(map(str, spec.head.widths))

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from flyweight.build import feature_maps
 from flyweight.blocks.deconv_decoder import up_sizes
+from flyweight.build import feature_maps
 from flyweight.errors import TransformError
 from flyweight.spec import ArchSpec, SkipSpec
 from flyweight.transforms._edit import SpecEdit
@@ -39,8 +39,8 @@ class AddSkips(SpecEdit):
         for target, size in enumerate(up_sizes(maps, spec, len(spec.head.widths))[: self.scales]):
             if size not in at_size:
                 raise TransformError(
-                    f"spec '{spec.name}': no encoder stage has the {size[0]}x{size[1]} pixels of decoder stage {target}. "
-                    f"Use fewer scales than {self.scales}."
+                    f"spec '{spec.name}': no encoder stage has the {size[0]}x{size[1]} pixels of decoder stage "
+                    f"{target}. Use fewer scales than {self.scales}."
                 )
             skips.append(SkipSpec(at_size[size], target))
         return spec.replace(head=spec.head.replace(skips=tuple(skips), skip_join=self.join))

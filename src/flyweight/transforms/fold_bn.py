@@ -67,7 +67,9 @@ class FoldBatchNorm:
 
 
 def _norm_pairs(graph: Graph) -> list[tuple[str, str]]:
-    """Return module paths of (layer, norm) where the norm alone reads the layer's output; each module is called once."""
+    """Return module paths of (layer, norm) where the norm alone reads the layer's output; each module is called
+    once.
+    """
     calls: dict[str, int] = {}
     for node in graph.nodes:
         if node.op in ("conv", "conv_transpose", "linear", "batch_norm"):
@@ -78,7 +80,11 @@ def _norm_pairs(graph: Graph) -> list[tuple[str, str]]:
             continue
         before = graph.producers[node.inputs[0]]
         alone = graph.consumers[node.inputs[0]] == (node,)
-        if before.op in ("conv", "conv_transpose", "linear") and alone and calls[before.module] == calls[node.module] == 1:
+        if (
+            before.op in ("conv", "conv_transpose", "linear")
+            and alone
+            and calls[before.module] == calls[node.module] == 1
+        ):
             pairs.append((before.module, node.module))
     return pairs
 
@@ -102,7 +108,9 @@ def folded(conv: Foldable, norm: Norm) -> nn.Module:
         TransformError: ``norm`` tracks no statistics.
     """
     if norm.running_mean is None or norm.running_var is None:
-        raise TransformError("a batch norm without running statistics can't be folded. Train it with track_running_stats=True.")
+        raise TransformError(
+            "a batch norm without running statistics can't be folded. Train it with track_running_stats=True."
+        )
     mean, var = norm.running_mean.double(), norm.running_var.double()
     gamma = norm.weight.detach().double() if norm.affine else torch.ones_like(mean)
     beta = norm.bias.detach().double() if norm.affine else torch.zeros_like(mean)

@@ -30,13 +30,17 @@ class QuantizeInt8:
     def requires(self, candidate: Candidate) -> None:
         """Raise TransformError where the candidate is quantized already."""
         if candidate.quantization:
-            raise TransformError("transform 'quantize_int8': the candidate is quantized already. Start from its float parent.")
+            raise TransformError(
+                "transform 'quantize_int8': the candidate is quantized already. Start from its float parent."
+            )
 
     def apply(self, candidate: Candidate, env: Env) -> Candidate:
         """Return the candidate with its calibration inputs attached."""
         self.requires(candidate)
         if not env.calibration_images:
-            raise TransformError("transform 'quantize_int8' needs calibration images. Pass some of the training images in env.")
+            raise TransformError(
+                "transform 'quantize_int8' needs calibration images. Pass some of the training images in env."
+            )
         images = np.stack(list(env.calibration_images[: self.images]))
         inputs = preprocess(images, candidate.preprocessing)
         change = Change(

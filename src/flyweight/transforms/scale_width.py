@@ -13,7 +13,8 @@ from flyweight.transforms._edit import SpecEdit
 class ScaleWidth(SpecEdit):
     """Multiply the output channels of stages by ``factor``, rounded to a multiple of ``divisor``.
 
-    Source: the width multiplier of MobileNets (arXiv 1704.04861, section 3.3), per stage. Inherited channels are the first.
+    Source: the width multiplier of MobileNets (arXiv 1704.04861, section 3.3), per stage. Inherited channels are the
+    first.
     """
 
     stages: tuple[str, ...]

@@ -1,6 +1,7 @@
 """MobileNetV1, and MobileNetV1 as the encoder of a segmentation network.
 
-Source: Howard et al. 2017 (arXiv 1704.04861); definition from tensorflow/models research/slim/nets/mobilenet_v1.py: padding
+Source: Howard et al. 2017 (arXiv 1704.04861); definition from tensorflow/models research/slim/nets/mobilenet_v1.py:
+padding
 SAME, ReLU6, batch norm with epsilon 1e-3 and decay 0.9997, width max(8, int(channels · multiplier)). The last depthwise
 layer has stride 1 (the paper's table 1 prints 2; the published MACs confirm 1).
 """
