@@ -1,4 +1,4 @@
-"""Every registered runtime keeps the runtimes' contract. One that is not installed here is skipped, by its own reason."""
+"""Every registered runtime keeps the runtimes' contract; one that is not installed is skipped, by its own reason."""
 
 import pytest
 

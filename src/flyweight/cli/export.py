@@ -58,26 +58,23 @@ def export(
     """
     from flyweight import flow
 
-    _check(precisions or (), data)
     wanted_runtimes = tuple(dict.fromkeys(_ALIASES.get(name, name) for name in runtimes))
     candidate = flow.open_model(model, resolution=resolution, classes=classes)
     wanted = precisions or (candidate.precision,)
-    _check_float(model, candidate, wanted)
+    _check(model, candidate, wanted, data)
     made = [a for p in wanted for a in flow.export(candidate, out / p, wanted_runtimes, precision=p, data=data)]
     _print(made)
 
 
-def _check(precisions: Sequence[str], data: str | None) -> None:
+def _check(model: str, candidate: Candidate, precisions: Sequence[str], data: str | None) -> None:
+    """Refuse before anything is written what can't be written."""
     for precision in precisions:
         if precision not in PRECISIONS:
             raise unknown_name("precision", precision, PRECISIONS)
-    if "int8" in precisions and data is None:
-        raise UsageError("--precision int8 needs images for its ranges. Add --data, e.g. --data blue_marble.")
-
-
-def _check_float(model: str, candidate: Candidate, precisions: Sequence[str]) -> None:
     if candidate.quantization and "fp32" in precisions:
         raise UsageError(f"'{model}' is quantized to int8 already. For fp32, export the rung that it comes from.")
+    if "int8" in precisions and not candidate.quantization and data is None:
+        raise UsageError("--precision int8 needs images for its ranges. Add --data, e.g. --data blue_marble.")
 
 
 def _print(artifacts: Sequence[Artifact]) -> None:

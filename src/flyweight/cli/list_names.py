@@ -20,6 +20,13 @@ def _architectures() -> Iterable[tuple[str, str]]:
         yield name, ", ".join([entry.spec.task, size, *known])
 
 
+def _data_sets() -> Iterable[tuple[str, str]]:
+    from flyweight.data import DATASETS
+
+    for name in DATASETS.names():
+        yield name, _first_line(DATASETS.get(name))
+
+
 def _plans() -> Iterable[tuple[str, str]]:
     from flyweight.ladder import PLANS
 
@@ -50,6 +57,7 @@ def _first_line(value: object) -> str:
 
 KINDS: dict[str, Callable[[], Iterable[tuple[str, str]]]] = {
     "architectures": _architectures,
+    "data": _data_sets,
     "plans": _plans,
     "runtimes": _runtimes,
     "transforms": _transforms,

@@ -11,7 +11,9 @@ from flyweight.cli._command import command
 @click.argument("model")
 @click.option("--json", "as_json", is_flag=True, help="Print the spec as JSON, which other commands read as MODEL.")
 def show(model: str, as_json: bool) -> None:
-    """Show the stages of MODEL: block, output in pixels, stride and settings.
+    """Show the stages of MODEL.
+
+    Block, output channels, stride (and stride since the input), settings.
 
     MODEL is a name of the zoo (see: flyweight list), a spec (.json) or a rung
     of a run (runs/ladder:v2.2.2).

@@ -58,11 +58,14 @@ def slim(
     dry_run: bool,
     quiet: bool,
 ) -> None:
-    """Slim a network on DATA step by step; train, export, score and time each.
+    """Slim a network on DATA, rung by rung.
+
+    Each rung is an edit of the one before: trained, exported, scored as the
+    exported file, and timed side by side with the first. Stopped at any point,
+    the same command goes on.
 
     DATA is an embedded sample (blue_marble), or a folder with images/ and
-    masks/. Every rung is scored as the exported file, and timed side by side
-    with the first one. Stopped at any point, the same command goes on.
+    masks/.
 
     The table goes to stdout; report.json and report.html lie in --out.
     """

@@ -18,7 +18,7 @@ class ZooContract:
 
     @pytest.fixture
     def pixels(self) -> int:
-        """Side of the input that the network is run at, so that the test is fast; override it where it must be larger."""
+        """Side of the input that the network is run at: small, to be fast; override it where it must be larger."""
         return PIXELS
 
     def test_spec_is_read_back_equal_from_json(self, entry: ZooEntry) -> None:
