@@ -79,7 +79,7 @@ def read_mask(path: Path) -> NDArray[np.uint8]:
 
 
 def to_picture_grid(mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Bring a mask from 16 samples to 5 pixels in either direction: each pixel gets the class with the largest area in it.
+    """Bring a mask from 16 samples to 5 pixels in either direction: a pixel gets the class with the largest area in it.
 
     Exact: a sample that lies on a pixel's border counts for the part that is inside. Ties go to the lower class.
 
@@ -102,7 +102,7 @@ def to_picture_grid(mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def _overlap() -> NDArray[np.int32]:
-    """Return ``(5, 16)``: how much of each sample lies in each pixel, in fifths of a sample (so that it stays whole)."""
+    """Return ``(5, 16)``: how much of each sample lies in each pixel, in fifths of a sample (so it stays whole)."""
     pixel, sample = np.arange(_PIXELS)[:, None] * _SAMPLES, np.arange(_SAMPLES)[None, :] * _PIXELS
     ends = np.minimum(pixel + _SAMPLES, sample + _PIXELS) - np.maximum(pixel, sample)
     return np.maximum(ends, 0).astype(np.int32)

@@ -1,0 +1,165 @@
+"""Score a network on a split: the same functions for a PyTorch module and for an exported artifact.
+
+A ``Predict`` gets one image at a time, since artifacts are exported for batch 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from flyweight.contracts import DataSet, Predict, Preprocessing, Progress, Silent, Split
+from flyweight.errors import DataError, MeasurementError, UsageError
+from flyweight.tasks.segment import SegmentMetrics, masks_of, measure_masks
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+def preprocess(images: NDArray[np.uint8], preprocessing: Preprocessing) -> NDArray[np.float32]:
+    """Return a network's input for RGB images: resize by area, scale to 0..1, subtract mean, divide by std.
+
+    Resizing by area gives each pixel the average of the part of the image that it covers.
+
+    Args:
+        images: ``(n, H, W, C)``, 0 to 255.
+        preprocessing: size, mean and std per channel.
+
+    Returns:
+        ``(n, C, height, width)``, contiguous.
+
+    Raises:
+        DataError: not ``uint8``, or another number of channels than ``preprocessing`` has.
+    """
+    channels = len(preprocessing.mean)
+    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != channels or 0 in images.shape[1:]:
+        raise DataError(f"images are {images.dtype} {images.shape}; wanted: uint8 (n, H, W, {channels}).")
+    resized = _resize_area(images, preprocessing.height, preprocessing.width)
+    mean, std = np.float64(preprocessing.mean), np.float64(preprocessing.std)
+    scaled = resized * (1 / (255 * std)).astype(np.float32) - (mean / std).astype(np.float32)
+    return np.ascontiguousarray(scaled.transpose(0, 3, 1, 2))
+
+
+def _resize_area(images: NDArray[np.uint8], height: int, width: int) -> NDArray[np.float32]:
+    """Return ``(n, height, width, C)``, still from 0 to 255."""
+    (down, rest_y), (across, rest_x) = divmod(images.shape[1], height), divmod(images.shape[2], width)
+    if rest_y or rest_x or down * across > 256:
+        rows, columns = _area(images.shape[1], height), _area(images.shape[2], width)
+        return np.einsum("yh,nhwc,xw->nyxc", rows, images.astype(np.float32), columns, optimize=True)
+    total = np.zeros((len(images), height, width, images.shape[3]), np.uint16)  # 256 * 255 still fits
+    for y in range(down):
+        for x in range(across):
+            total += images[:, y::down, x::across]
+    return total.astype(np.float32) / np.float32(down * across)
+
+
+@cache
+def _area(size: int, wanted: int) -> NDArray[np.float32]:
+    """Return ``(wanted, size)``: which share of each output pixel each input pixel covers."""
+    first, last = np.arange(wanted)[:, None] * size, np.arange(1, wanted + 1)[:, None] * size
+    begin, end = np.arange(size)[None, :] * wanted, np.arange(1, size + 1)[None, :] * wanted
+    weights = (np.maximum(np.minimum(last, end) - np.maximum(first, begin), 0) / size).astype(np.float32)
+    weights.setflags(write=False)  # it is shared by all callers
+    return weights
+
+
+def predict_masks(
+    predict: Predict,
+    data: Split,
+    preprocessing: Preprocessing,
+    progress: Progress | None = None,
+    label: str = "predict",
+) -> list[NDArray[np.uint8]]:
+    """Return the predicted mask of every image of a split, each of its image's own size.
+
+    Raises:
+        MeasurementError: the network's output is not ``(1, K, h, w)``, or not finite.
+    """
+    progress = progress or Silent()
+    progress.start(label, len(data))
+    masks = []
+    for index in range(len(data)):
+        image = data[index][0]
+        logits = predict(preprocess(image[None], preprocessing))
+        if logits.ndim != 4 or len(logits) != 1:
+            raise MeasurementError(f"{label}: the network's output is {logits.shape}; wanted: (1, classes, h, w).")
+        if not np.isfinite(logits).all():
+            raise MeasurementError(f"{label}: the network's output for image {index} is not finite. Was it trained?")
+        masks.append(masks_of(logits, *image.shape[:2])[0])
+        progress.advance()
+    progress.finish()
+    return masks
+
+
+def score(masks: Sequence[NDArray[np.uint8]], data: Split, dataset: DataSet) -> SegmentMetrics:
+    """Compare predicted masks with the truth of a split, with the classes and groups of its data set.
+
+    Raises:
+        DataError: another number or size of masks than the split has, or no image at all.
+    """
+    if len(masks) != len(data) or not masks:
+        raise DataError(
+            f"{len(masks)} predicted masks for {len(data)} images. There must be one for each, and at least one."
+        )
+    each = (
+        measure_masks(mask[None], data[index][1][None], dataset.class_names, dataset.groups)
+        for index, mask in enumerate(masks)
+    )
+    total = next(each)
+    for metrics in each:
+        total += metrics
+    return total
+
+
+def evaluate(
+    predict: Predict, data: Split, dataset: DataSet, preprocessing: Preprocessing, progress: Progress | None = None
+) -> SegmentMetrics:
+    """Predict every mask of a split and score it on its full size.
+
+    Raises:
+        DataError, MeasurementError: as ``score`` and ``predict_masks``.
+    """
+    return score(predict_masks(predict, data, preprocessing, progress, "score"), data, dataset)
+
+
+def agreement(first: Sequence[NDArray[np.uint8]], second: Sequence[NDArray[np.uint8]]) -> float:
+    """Return the share of pixels to which both gave the same class.
+
+    Raises:
+        UsageError: other numbers or sizes of masks, or none.
+    """
+    if [mask.shape for mask in first] != [mask.shape for mask in second] or not len(first):
+        raise UsageError(
+            f"{len(first)} and {len(second)} masks can't be compared: each needs its partner of the same size."
+        )
+    same = sum(int((a == b).sum()) for a, b in zip(first, second, strict=True))
+    return same / sum(a.size for a in first)
+
+
+def parity(reference: Predict, other: Predict, inputs: NDArray[np.float32]) -> tuple[float, float]:
+    """Return the largest and the mean difference of two functions' outputs, over the reference's largest output.
+
+    Args:
+        reference, other: called with one input ``(1, C, H, W)`` at a time.
+        inputs: ``(n, C, H, W)``.
+
+    Raises:
+        MeasurementError: other shapes, or an output that is not finite.
+        UsageError: no input.
+    """
+    if not len(inputs):
+        raise UsageError("parity needs at least one input.")
+    largest_difference, largest, total, count = 0.0, 0.0, 0.0, 0
+    for one in inputs:
+        wanted, got = reference(one[None]), other(one[None])
+        if wanted.shape != got.shape or not (np.isfinite(wanted).all() and np.isfinite(got).all()):
+            raise MeasurementError(f"outputs can't be compared: {wanted.shape} and {got.shape}, or not finite.")
+        difference = np.abs(wanted.astype(np.float64) - got)
+        largest_difference = max(largest_difference, float(difference.max()))
+        largest = max(largest, float(np.abs(wanted).max()))
+        total, count = total + float(difference.sum()), count + difference.size
+    scale = largest or 1.0  # a reference that is zero everywhere: the difference itself
+    return largest_difference / scale, total / count / scale
