@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -43,7 +44,7 @@ from flyweight.cli._progress import shown
 @click.option(
     "--runtimes", callback=names, metavar="NAMES", default="onnxruntime,ncnn", help="Runtimes to export to and time in."
 )
-@click.option("--dry-run", is_flag=True, help="Print what would be done, and do nothing.")
+@click.option("--dry-run", is_flag=True, help="Read the data, print what would be done, and stop.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress on stderr.")
 def slim(
     data: str,
@@ -73,8 +74,7 @@ def slim(
     from flyweight.cli._report import print_report
 
     if dry_run:
-        for line in flow.plan_lines(plan, short=short, steps=steps, rungs=rungs):
-            click.echo(line)
+        _print_plan(data, flow.plan_lines(plan, short=short, steps=steps, rungs=rungs))
         return
     folder = out or Path("runs") / plan
     with shown(quiet) as progress:
@@ -83,6 +83,20 @@ def slim(
             runtimes=runtimes, progress=progress,
         )  # fmt: skip
     print_report(report, folder)
+
+
+def _print_plan(data: str, lines: Sequence[str]) -> None:
+    from flyweight.data import load_dataset
+
+    found = load_dataset(data)
+    shares = ", ".join(f"{name} {share:.1%}" for name, share in zip(found.class_names, found.class_shares, strict=True))
+    click.echo(
+        f"{found.name}: {len(found.train)} images to train on, {len(found.val)} to validate, {len(found.test)} to test"
+    )
+    click.echo(f"classes, by share of the training pixels: {shares}")
+    click.echo()
+    for line in lines:
+        click.echo(line)
 
 
 MEMBERS = {"slim": slim}
