@@ -38,7 +38,7 @@ def preprocess(images: NDArray[np.uint8], preprocessing: Preprocessing) -> NDArr
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != channels or 0 in images.shape[1:]:
         raise DataError(f"images are {images.dtype} {images.shape}; wanted: uint8 (n, H, W, {channels}).")
     resized = _resize_area(images, preprocessing.height, preprocessing.width)
-    mean, std = np.float64(preprocessing.mean), np.float64(preprocessing.std)
+    mean, std = np.asarray(preprocessing.mean, np.float64), np.asarray(preprocessing.std, np.float64)
     scaled = resized * (1 / (255 * std)).astype(np.float32) - (mean / std).astype(np.float32)
     return np.ascontiguousarray(scaled.transpose(0, 3, 1, 2))
 
@@ -48,12 +48,16 @@ def _resize_area(images: NDArray[np.uint8], height: int, width: int) -> NDArray[
     (down, rest_y), (across, rest_x) = divmod(images.shape[1], height), divmod(images.shape[2], width)
     if rest_y or rest_x or down * across > 256:
         rows, columns = _area(images.shape[1], height), _area(images.shape[2], width)
-        return np.einsum("yh,nhwc,xw->nyxc", rows, images.astype(np.float32), columns, optimize=True)
+        resized: NDArray[np.float32] = np.einsum(
+            "yh,nhwc,xw->nyxc", rows, images.astype(np.float32), columns, optimize=True
+        )
+        return resized
     total = np.zeros((len(images), height, width, images.shape[3]), np.uint16)  # 256 * 255 still fits
     for y in range(down):
         for x in range(across):
             total += images[:, y::down, x::across]
-    return total.astype(np.float32) / np.float32(down * across)
+    averaged: NDArray[np.float32] = total.astype(np.float32) / np.float32(down * across)
+    return averaged
 
 
 @cache
@@ -61,7 +65,8 @@ def _area(size: int, wanted: int) -> NDArray[np.float32]:
     """Return ``(wanted, size)``: which share of each output pixel each input pixel covers."""
     first, last = np.arange(wanted)[:, None] * size, np.arange(1, wanted + 1)[:, None] * size
     begin, end = np.arange(size)[None, :] * wanted, np.arange(1, size + 1)[None, :] * wanted
-    weights = (np.maximum(np.minimum(last, end) - np.maximum(first, begin), 0) / size).astype(np.float32)
+    covered = np.maximum(np.minimum(last, end) - np.maximum(first, begin), 0)
+    weights: NDArray[np.float32] = (covered / size).astype(np.float32)
     weights.setflags(write=False)  # it is shared by all callers
     return weights
 

@@ -105,7 +105,8 @@ def _overlap() -> NDArray[np.int32]:
     """Return ``(5, 16)``: how much of each sample lies in each pixel, in fifths of a sample (so it stays whole)."""
     pixel, sample = np.arange(_PIXELS)[:, None] * _SAMPLES, np.arange(_SAMPLES)[None, :] * _PIXELS
     ends = np.minimum(pixel + _SAMPLES, sample + _PIXELS) - np.maximum(pixel, sample)
-    return np.maximum(ends, 0).astype(np.int32)
+    overlap: NDArray[np.int32] = np.maximum(ends, 0).astype(np.int32)
+    return overlap
 
 
 def _damaged(path: Path, found: str, wanted: str) -> str:
