@@ -102,9 +102,9 @@ def parent_of(report: Report, rung: Rung) -> Rung | None:
 class Column:
     """One column of the ladder table.
 
-    ``title`` is broken into short lines, ``name`` is in full. ``kind``: 'counted', 'measured' or '' for words. ``keep``:
-    the narrower the page, the more columns with a low ``keep`` are left out. ``text`` gives the cell, ``sort`` the
-    number to sort by.
+    ``title`` is broken into short lines, ``name`` is in full. ``kind``: 'counted', 'measured' or '' for words.
+    ``keep``: the narrower the page, the more columns with a low ``keep`` are left out. ``text`` gives the cell,
+    ``sort`` the number to sort by.
     """
 
     title: str
@@ -150,7 +150,10 @@ def _score_columns(report: Report) -> list[Column]:
     titles = {"miou": classes, "coast_miou": "mIoU\ncoast"}
     titles[report.headline] = _short_lines(report.headline_title or report.headline)
     keep = {"miou": 45, "coast_miou": 55, report.headline: 99}
-    return [_score_column(report, key, titles[key], keep[key]) for key in dict.fromkeys((report.headline, "coast_miou", "miou"))]
+    return [
+        _score_column(report, key, titles[key], keep[key])
+        for key in dict.fromkeys((report.headline, "coast_miou", "miou"))
+    ]
 
 
 def _score_column(report: Report, key: str, title: str, keep: int) -> Column:
@@ -162,9 +165,13 @@ def _short_lines(title: str) -> str:
 
 
 def _figure(
-    title: str, name: str, kind: str, keep: int,
-    value: Callable[[Rung], float | None], text: Callable[[float | None], str],
-) -> Column:  # fmt: skip
+    title: str,
+    name: str,
+    kind: str,
+    keep: int,
+    value: Callable[[Rung], float | None],
+    text: Callable[[float | None], str],
+) -> Column:
     return Column(title, name, kind, keep, lambda rung: text(value(rung)), value)
 
 

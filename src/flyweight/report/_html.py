@@ -66,7 +66,10 @@ def _groups(heads: Sequence[Head]) -> str:
             runs[-1] = (head.group, runs[-1][1] + 1)
         else:
             runs.append((head.group, 1))
-    cells = (f'<th scope="colgroup" colspan="{n}"><span>{fmt.esc(g)}</span></th>' if g else f'<td colspan="{n}"></td>' for g, n in runs)
+    cells = (
+        f'<th scope="colgroup" colspan="{n}"><span>{fmt.esc(g)}</span></th>' if g else f'<td colspan="{n}"></td>'
+        for g, n in runs
+    )
     return f'<tr class="kinds">{"".join(cells)}</tr>'
 
 
@@ -75,7 +78,11 @@ def _cells(cells: Sequence[Cell]) -> str:
     for i, cell in enumerate(cells):
         tag = 'th scope="row"' if i == 0 else "td"
         kind = " ".join(filter(None, (cell.kind, "flag" if cell.flag else "")))
-        value = "" if cell.sort is None and cell.text != fmt.MISSING else f' data-v="{"" if cell.sort is None else repr(cell.sort)}"'
+        value = (
+            ""
+            if cell.sort is None and cell.text != fmt.MISSING
+            else f' data-v="{"" if cell.sort is None else repr(cell.sort)}"'
+        )
         parts.append(f"<{tag}{_class(kind)}{value}>{fmt.esc(cell.text)}</{tag[:2]}>")
     return "".join(parts)
 
@@ -83,7 +90,11 @@ def _cells(cells: Sequence[Cell]) -> str:
 def section(name: str, title: str, *content: str) -> str:
     """Return a section with a heading; '' where there is no content. ``content`` is HTML, ``title`` is text."""
     inner = "".join(content)
-    return f'<section id="{name}" aria-labelledby="{name}-h"><h2 id="{name}-h">{fmt.esc(title)}</h2>{inner}</section>' if inner else ""
+    return (
+        f'<section id="{name}" aria-labelledby="{name}-h"><h2 id="{name}-h">{fmt.esc(title)}</h2>{inner}</section>'
+        if inner
+        else ""
+    )
 
 
 def paragraph(text: str, kind: str = "") -> str:
@@ -94,7 +105,8 @@ def paragraph(text: str, kind: str = "") -> str:
 def facts(items: Iterable[tuple[str, str, str]]) -> str:
     """Return a list of (term, kind, text)."""
     rows = "".join(
-        f"<dt>{fmt.esc(term)}{f' <small>{fmt.esc(kind)}</small>' if kind else ''}</dt><dd>{fmt.esc(text)}</dd>" for term, kind, text in items
+        f"<dt>{fmt.esc(term)}{f' <small>{fmt.esc(kind)}</small>' if kind else ''}</dt><dd>{fmt.esc(text)}</dd>"
+        for term, kind, text in items
     )
     return f'<dl class="facts">{rows}</dl>' if rows else ""
 
@@ -104,10 +116,16 @@ def plain(value: object, depth: int = 0) -> str:
     if isinstance(value, Mapping):
         return ", ".join(f"{key} {plain(item, depth + 1)}" for key, item in value.items()) if depth < 3 else "…"
     if isinstance(value, list | tuple):
-        return ", ".join(f"({plain(v, depth + 1)})" if isinstance(v, list | tuple) else plain(v, depth + 1) for v in value) if depth < 3 else "…"
+        return (
+            ", ".join(f"({plain(v, depth + 1)})" if isinstance(v, list | tuple) else plain(v, depth + 1) for v in value)
+            if depth < 3
+            else "…"
+        )
     if isinstance(value, float):
         return f"{value:.6g}"
-    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else fmt.MISSING if value is None else str(value)
+    return (
+        {True: "yes", False: "no"}[value] if isinstance(value, bool) else fmt.MISSING if value is None else str(value)
+    )
 
 
 def image(uri: str, alt: str) -> str:

@@ -82,8 +82,9 @@ def scatter(points: Sequence[Point], x_title: str, y_title: str, label: str) -> 
     parts += [_name(p, box) for p, box in zip(points, boxes, strict=True)]
     return (
         f'<svg class="plot" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{fmt.esc(label)}">'
-        + "".join(parts) + "</svg>"
-    )  # fmt: skip
+        + "".join(parts)
+        + "</svg>"
+    )
 
 
 def _x_axis(points: Sequence[Point]) -> _Axis:
@@ -112,8 +113,8 @@ def log_ticks(low: float, high: float) -> list[float]:
 
 
 def linear_ticks(low: float, high: float) -> list[float]:
-    """Return four to ten round numbers between ``low`` and ``high``."""
-    raw = (high - low) / 6
+    """Return three to ten round numbers between ``low`` and ``high``."""
+    raw = (high - low) / 8
     power = 10.0 ** math.floor(math.log10(raw))
     step = next(s * power for s in (1, 2, 5, 10) if s * power >= raw)
     first, last = math.ceil(low / step), math.floor(high / step)
@@ -144,7 +145,8 @@ def _titles(x_title: str, y_title: str) -> str:
     middle, height = (FRAME.left + FRAME.right) / 2, (FRAME.top + FRAME.bottom) / 2
     return (
         f'<text class="axis" x="{middle}" y="{HEIGHT - 10}" text-anchor="middle">{fmt.esc(x_title)}</text>'
-        f'<text class="axis" transform="translate(13 {height}) rotate(-90)" text-anchor="middle">{fmt.esc(y_title)}</text>'
+        f'<text class="axis" transform="translate(13 {height}) rotate(-90)" text-anchor="middle">'
+        f"{fmt.esc(y_title)}</text>"
     )
 
 
@@ -166,7 +168,8 @@ def _mark(point: Point, place: tuple[float, float], x_title: str, y_title: str) 
     if point.control:
         mark = f'class="ctl" d="M{x:.1f} {y - 6.5:.1f}l6.5 6.5l-6.5 6.5l-6.5 -6.5z"'
         return f"<path {mark}><title>{fmt.esc(title)}</title></path>"
-    return f'<circle class="dot" cx="{x:.1f}" cy="{y:.1f}" r="{6 if point.end else 4.8}"><title>{fmt.esc(title)}</title></circle>'
+    radius = 6 if point.end else 4.8
+    return f'<circle class="dot" cx="{x:.1f}" cy="{y:.1f}" r="{radius}"><title>{fmt.esc(title)}</title></circle>'
 
 
 def _leader(point: Point, place: tuple[float, float], box: _Box) -> str:
@@ -179,7 +182,8 @@ def _leader(point: Point, place: tuple[float, float], box: _Box) -> str:
 def _name(point: Point, box: _Box) -> str:
     kind = "name" + (" c" if point.control else "") + (" end" if point.end else "")
     middle = (box.left + box.right) / 2
-    return f'<text class="{kind}" x="{middle:.1f}" y="{box.bottom - 2.5:.1f}" text-anchor="middle">{fmt.esc(_short(point.name))}</text>'
+    place = f'x="{middle:.1f}" y="{box.bottom - 2.5:.1f}" text-anchor="middle"'
+    return f'<text class="{kind}" {place}>{fmt.esc(_short(point.name))}</text>'
 
 
 def _short(name: str) -> str:

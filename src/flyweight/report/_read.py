@@ -1,4 +1,4 @@
-"""Reading dataclasses back from JSON data, with every field's type checked: damaged data is a FileError, nothing else."""
+"""Reading dataclasses back from JSON data, every field's type checked: damaged data is a FileError, nothing else."""
 
 from __future__ import annotations
 
@@ -100,7 +100,14 @@ def _any_mapping(data: Any, where: str) -> Mapping[str, Any]:
 
 
 READERS: Mapping[str, Reader] = {
-    "str": _text, "bool": _bool, "int": _int, "float": _float, "float | None": optional(_float),
-    "tuple[int, int]": pair(_int, _int), "tuple[int, ...]": sequence(_int), "tuple[str, ...]": sequence(_text),
-    "tuple[tuple[int, str], ...]": sequence(pair(_int, _text)), "Mapping[str, Any]": _any_mapping,
-}  # fmt: skip
+    "str": _text,
+    "bool": _bool,
+    "int": _int,
+    "float": _float,
+    "float | None": optional(_float),
+    "tuple[int, int]": pair(_int, _int),
+    "tuple[int, ...]": sequence(_int),
+    "tuple[str, ...]": sequence(_text),
+    "tuple[tuple[int, str], ...]": sequence(pair(_int, _text)),
+    "Mapping[str, Any]": _any_mapping,
+}

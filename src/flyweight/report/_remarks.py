@@ -1,4 +1,4 @@
-"""What a reader should take from the figures, in words: the headline, each rung's gain or loss, layers that stand out."""
+"""What a reader should take from the figures, in words: the headline, each rung's gain, layers that stand out."""
 
 from __future__ import annotations
 
@@ -47,15 +47,18 @@ def headline(report: Report) -> Headline:
     if size:
         parts.append(f"its file is {_times(size, 'smaller', 'larger')}")
     sentence = f"{last.name} {' and '.join(parts)}. " if parts else f"{last.name} stands at the end of the ladder. "
-    shown = [(fmt.ratio(max(v, 1 / v)), w if v >= 1 else o) for v, w, o in (
-        (speed, "faster", "slower"), (size, "smaller", "larger")) if v]  # fmt: skip
+    shown = [
+        (fmt.ratio(max(v, 1 / v)), w if v >= 1 else o)
+        for v, w, o in ((speed, "faster", "slower"), (size, "smaller", "larger"))
+        if v
+    ]
     metric_words, metric_figures = _scores(report, first, last)
     return Headline((sentence + metric_words).strip(), (*shown, *metric_figures))
 
 
 def _times(value: float, more: str, less: str) -> str:
     if fmt.ratio(max(value, 1 / value)) == "1.00×":
-        return {"faster": "as fast", "smaller": "as large"}[more]
+        return {"faster": "as fast", "smaller": "the same size"}[more]
     return f"{fmt.ratio(value)} {more}" if value >= 1 else f"{fmt.ratio(1 / value)} {less}"
 
 
@@ -77,7 +80,12 @@ def _scores(report: Report, first: Rung, last: Rung) -> tuple[str, list[tuple[st
         if (other := figures.score(report, control)) is not None:
             called = "the control" if control.name == "control" else f"the control {control.name}"
             words += f"; {called} reaches {fmt.metric(other)} ({fmt.points(own - other)} points)"
-            shown.append((fmt.points(own - other), f"points against {'the control' if control.name == 'control' else control.name}"))
+            shown.append(
+                (
+                    fmt.points(own - other),
+                    f"points against {'the control' if control.name == 'control' else control.name}",
+                )
+            )
     return words + ".", shown
 
 
@@ -151,6 +159,7 @@ def _share(row: LayerRow, time: float, macs: int) -> float:
 def _disagreement(row: LayerRow, time: float, macs: int, usual: float) -> str:
     took = row.time_us or 0.0
     return (
-        f"{row.module} ({row.op}): {fmt.percent(took / time)} of the time for {fmt.percent(row.macs / macs)} of the MACs. "
+        f"{row.module} ({row.op}): {fmt.percent(took / time)} of the time for {fmt.percent(row.macs / macs)} of the "
+        f"MACs. "
         f"Its {fmt.count(row.macs)} MACs take as long as {fmt.count(took * usual)} do in the median layer."
     )

@@ -21,14 +21,21 @@ def ladder(report: Report) -> str:
         kind = "control" if rung.control else "last" if rung is steps[-1] else ""
         rows.append((kind, [_cell(column, rung) for column in columns]))
     runtime = figures.runtime_title(figures.primary(report))
-    hint = f"Scores and file are those of the artifact exported for {runtime} and scored on the test split. Click a heading to sort."
+    hint = f"Scores and file are those of the artifact exported for {runtime}, scored on the test split. "
+    hint += "Click a heading to sort."
     controls = " Controls stand beside the ladder, below it in this table." if figures.controls(report) else ""
     caption = "Every rung, exported, scored and timed."
-    return section("ladder", "The ladder", paragraph(hint + controls, "hint"), table(caption, heads, rows) if rows else "")
+    return section(
+        "ladder", "The ladder", paragraph(hint + controls, "hint"), table(caption, heads, rows) if rows else ""
+    )
 
 
 def _cell(column: figures.Column, rung: Rung) -> Cell:
-    return Cell(column.text(rung), column.sort(rung) if column.sort else None, "" if column.kind else "t w" if column.keep < 100 else "t")
+    return Cell(
+        column.text(rung),
+        column.sort(rung) if column.sort else None,
+        "" if column.kind else "t w" if column.keep < 100 else "t",
+    )
 
 
 def steps(report: Report) -> str:
@@ -36,7 +43,8 @@ def steps(report: Report) -> str:
     items = "".join(_step(report.rung(remark.rung), remark) for remark in _remarks.remarks(report))
     if not items:
         return ""
-    hint = f"Each rung against the one it was edited from. Points are hundredths of {report.headline_title or report.headline}."
+    metric = report.headline_title or report.headline
+    hint = f"Each rung against the one it was edited from. Points are hundredths of {metric}."
     return section("steps", "Step by step", paragraph(hint, "hint"), f'<ol class="steps">{items}</ol>')
 
 
@@ -55,15 +63,27 @@ def plots(report: Report) -> str:
     title = f"{report.headline_title or report.headline}, test split"
     runtime = figures.runtime_title(figures.primary(report))
     by_time = scatter(
-        _points(report, timed=True), f"median time, {runtime}, 1 thread (ms, log)", title, f"{title}, against time; the ladder table has the figures"
+        _points(report, timed=True),
+        f"median time, {runtime}, 1 thread (ms, log)",
+        title,
+        f"{title}, against time; the ladder table has the figures",
     )
     by_size = scatter(
-        _points(report, timed=False), f"{runtime} file (kB, log)", title, f"{title}, against file size; the ladder table has the figures"
+        _points(report, timed=False),
+        f"{runtime} file (kB, log)",
+        title,
+        f"{title}, against file size; the ladder table has the figures",
     )
-    cards = _plot_card("Accuracy against time", by_time, "Up and to the left is better. Whiskers: 10th to 90th percentile.")
+    cards = _plot_card(
+        "Accuracy against time", by_time, "Up and to the left is better. Whiskers: 10th to 90th percentile."
+    )
     cards += _plot_card("Accuracy against file size", by_size, "Up and to the left is better.")
     hint = "All figures are those of the exported artifact. The line follows the ladder; diamonds are controls."
-    return section("plots", "What it costs, what it gives", paragraph(hint, "hint"), f'<div class="pair">{cards}</div>') if cards else ""
+    return (
+        section("plots", "What it costs, what it gives", paragraph(hint, "hint"), f'<div class="pair">{cards}</div>')
+        if cards
+        else ""
+    )
 
 
 def _plot_card(title: str, svg: str, caption: str) -> str:
@@ -93,9 +113,15 @@ def layers(report: Report) -> str:
     rows = {rung.name: _timed_rows(rung) for rung in shown}
     longest = max((row.time_us or 0.0 for found in rows.values() for row in found), default=0.0) or 1.0
     panels = "".join(_panel(rung, rows[rung.name], longest) for rung in shown)
-    hint = "Measured in ONNX Runtime at 1 thread; one scale for both, so that short bars are the point. The five slowest are numbered."
+    hint = (
+        "Measured in ONNX Runtime at 1 thread. One scale for both: short bars are the point. The slowest are numbered."
+    )
     last = figures.ladder(report)[-1]
-    note = paragraph(f"{last.name} was not timed per layer; {shown[-1].name} stands for it.") if last is not shown[-1] else ""
+    note = (
+        paragraph(f"{last.name} was not timed per layer; {shown[-1].name} stands for it.")
+        if last is not shown[-1]
+        else ""
+    )
     return section("layers", "Where the time goes", paragraph(hint, "hint"), note, f'<div class="pair">{panels}</div>')
 
 
@@ -108,7 +134,9 @@ def _timed_rows(rung: Rung) -> list[LayerRow]:
         name = ".".join(row.module.split(".")[:2])
         known = sums.get(name)
         time, macs, params = (known.time_us or 0.0, known.macs, known.params) if known else (0.0, 0, 0)
-        sums[name] = LayerRow(name, row.op, row.output_shape, macs + row.macs, params + row.params, time + (row.time_us or 0.0))
+        sums[name] = LayerRow(
+            name, row.op, row.output_shape, macs + row.macs, params + row.params, time + (row.time_us or 0.0)
+        )
     return list(sums.values())[: 4 * MOST_ROWS]
 
 
@@ -117,15 +145,18 @@ def _panel(rung: Rung, rows: list[LayerRow], longest: float) -> str:
     total = sum(row.time_us or 0.0 for row in rows) + rung.unattributed_us
     top = sum(rows[i].time_us or 0.0 for i in order)
     body = "".join(_bar(row, order.index(i) + 1 if i in order else 0, longest) for i, row in enumerate(rows))
-    words = f"{fmt.significant(total / 1000)} ms in {len(rows)} layers; the {len(order)} slowest take {fmt.percent(top / total if total else None)}."
+    share = fmt.percent(top / total if total else None)
+    words = f"{fmt.significant(total / 1000)} ms in {len(rows)} layers; the {len(order)} slowest take {share}."
     if rung.unattributed_us > 0:
         words += f" {fmt.significant(rung.unattributed_us / 1000)} ms belong to no layer (layout changes, overhead)."
     notes = "".join(f"<li>{fmt.esc(note)}</li>" for note in _remarks.disagreements(rung.layers, 3))
     apart = f'<p class="hint">Where time and MACs disagree:</p><ul class="named">{notes}</ul>' if notes else ""
     return (
         f'<div class="card"><h3>{fmt.esc(rung.name)}: {fmt.esc(rung.title)}</h3>{paragraph(words, "hint")}{apart}'
-        f'<table class="bars"><caption>Time per layer of {fmt.esc(rung.name)}, in execution order</caption><thead><tr><th class="t" scope="col">layer</th>'
-        f'<th class="t" scope="col">time</th><th scope="col">ms</th><th scope="col">MACs</th></tr></thead><tbody>{body}</tbody></table></div>'
+        f'<table class="bars"><caption>Time per layer of {fmt.esc(rung.name)}, in execution '
+        f'order</caption><thead><tr><th class="t" scope="col">layer</th>'
+        f'<th class="t" scope="col">time</th><th scope="col">ms</th><th scope="col">'
+        f"MACs</th></tr></thead><tbody>{body}</tbody></table></div>"
     )
 
 
@@ -133,7 +164,8 @@ def _bar(row: LayerRow, rank: int, longest: float) -> str:
     time = row.time_us or 0.0
     badge = f'<span class="rank">{rank}</span>' if rank else ""
     return (
-        f'<tr{" class=top" if rank else ""}><th scope="row">{badge}{fmt.esc(row.module or "(root)").replace(".", ".<wbr>")}</th>'
+        f'<tr{" class=top" if rank else ""}><th scope="row">'
+        f"{badge}{fmt.esc(row.module or '(root)').replace('.', '.<wbr>')}</th>"
         f'<td class="b"><span class="bar" style="width:{max(time, 0) / longest * 100:.2f}%"></span></td>'
         f"<td>{fmt.significant(time / 1000)}</td><td>{fmt.count(row.macs)}</td></tr>"
     )
@@ -147,8 +179,10 @@ def tiles(report: Report) -> str:
     shown = list({rung.name: rung for rung in (steps[0], steps[-1])}.values())
     grid = "".join(_tile(tile, shown, report) for tile in report.tiles)
     runtime = figures.runtime_title(figures.primary(report))
-    hint = f"Predictions of the artifacts exported for {runtime}. The tiles were chosen for what they show, not for how well they went."
-    return section("tiles", "Seen on test tiles", paragraph(hint, "hint"), legend(report), f'<div class="tiles">{grid}</div>')
+    hint = f"Predictions of the artifacts exported for {runtime}."
+    return section(
+        "tiles", "Seen on test tiles", paragraph(hint, "hint"), legend(report), f'<div class="tiles">{grid}</div>'
+    )
 
 
 def _tile(tile: TestTile, shown: list[Rung], report: Report) -> str:
@@ -157,7 +191,9 @@ def _tile(tile: TestTile, shown: list[Rung], report: Report) -> str:
     for rung in shown:
         uri = dict(rung.samples).get(tile.index, "")
         cells.append((image(uri, f"{name}, prediction of {rung.name}"), rung.name))
-    figures_ = "".join(f"<figure>{picture}<figcaption>{fmt.esc(words)}</figcaption></figure>" for picture, words in cells)
+    figures_ = "".join(
+        f"<figure>{picture}<figcaption>{fmt.esc(words)}</figcaption></figure>" for picture, words in cells
+    )
     return f'<div class="tile" role="group" aria-label="{name}"><p>{name}</p>{figures_}</div>'
 
 
@@ -179,5 +215,3 @@ def _css_color(color: object) -> str:
     if isinstance(color, list | tuple) and len(color) == 3 and all(type(c) is int and 0 <= c <= 255 for c in color):
         return f"rgb({color[0]} {color[1]} {color[2]})"
     return "transparent"
-
-

@@ -1,22 +1,34 @@
-"""The report as one HTML page: a single file that loads nothing, works without scripts, in light and dark, and on paper."""
+"""The report as one HTML page: a single file that loads nothing; without scripts, in the dark and on paper too."""
 
 from __future__ import annotations
 
 import base64
 from collections.abc import Mapping
+from importlib import resources
 
 from flyweight.report import _figures as figures
 from flyweight.report import _format as fmt
 from flyweight.report import _remarks, _sections, _tables
 from flyweight.report._html import paragraph, section
-from flyweight.report._style import CSS, SCRIPT
 from flyweight.report.value import Report
 
-POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
+POLICY = (
+    "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "
+    "base-uri 'none'; form-action 'none'"
+)
 LINKS = {
-    "ladder": "Ladder", "steps": "Step by step", "plots": "Plots", "layers": "Layers", "tiles": "Test tiles", "networks": "Networks",
-    "timings": "Timings", "scores": "Scores", "training": "Training", "method": "Meaning", "notes": "Notes",
-}  # fmt: skip
+    "ladder": "Ladder",
+    "steps": "Step by step",
+    "plots": "Plots",
+    "layers": "Layers",
+    "tiles": "Test tiles",
+    "networks": "Networks",
+    "timings": "Timings",
+    "scores": "Scores",
+    "training": "Training",
+    "method": "Meaning",
+    "notes": "Notes",
+}
 
 
 def render_page(report: Report, pictures: Mapping[str, str] | None = None) -> str:
@@ -26,26 +38,48 @@ def render_page(report: Report, pictures: Mapping[str, str] | None = None) -> st
         report: what is shown; a ladder that is still growing is shown as far as it has got.
         pictures: SVG of networks, by the name of their rung.
     """
-    sections = "".join((
-        _sections.ladder(report), _sections.steps(report), _sections.plots(report), _sections.layers(report), _sections.tiles(report),
-        _networks(pictures or {}), _tables.timings(report), _tables.scores(report), _tables.training(report), _tables.method(report),
-        _tables.notes(report),
-    ))  # fmt: skip
-    links = "".join(f'<a href="#{name}">{words}</a>' for name, words in LINKS.items() if f'<section id="{name}"' in sections)
+    sections = "".join(
+        (
+            _sections.ladder(report),
+            _sections.steps(report),
+            _sections.plots(report),
+            _sections.layers(report),
+            _sections.tiles(report),
+            _networks(pictures or {}),
+            _tables.timings(report),
+            _tables.scores(report),
+            _tables.training(report),
+            _tables.method(report),
+            _tables.notes(report),
+        )
+    )
+    links = "".join(
+        f'<a href="#{name}">{words}</a>' for name, words in LINKS.items() if f'<section id="{name}"' in sections
+    )
     return (
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{fmt.esc(report.title)}</title>'
         f'<meta http-equiv="Content-Security-Policy" content="{fmt.esc(POLICY)}">'
-        '<meta name="viewport" content="width=device-width,initial-scale=1"><meta name="color-scheme" content="light dark">'
-        f"<style>{CSS}</style></head><body><main>{_header(report)}<nav aria-label=\"Sections\">{links}</nav>{sections}"
-        f"{_footer(report)}</main><script>{SCRIPT}</script></body></html>\n"
-    )  # fmt: skip
+        '<meta name="viewport" content="width=device-width,initial-scale=1"><meta name="color-scheme" '
+        'content="light dark">'
+        f"<style>{_own('page.css')}</style></head><body><main>{_header(report)}<nav "
+        f'aria-label="Sections">{links}</nav>{sections}'
+        f"{_footer(report)}</main><script>{_own('page.js')}</script></body></html>\n"
+    )
+
+
+def _own(name: str) -> str:
+    """Return a file that lies beside this one: the page's style sheet, or its script, which sorts tables."""
+    return (resources.files("flyweight.report") / name).read_text("utf-8")
 
 
 def _header(report: Report) -> str:
     headline = _remarks.headline(report)
-    items = "".join(f"<div><dt>{fmt.esc(words)}</dt><dd>{fmt.esc(figure)}</dd></div>" for figure, words in headline.figures)
+    items = "".join(
+        f"<div><dt>{fmt.esc(words)}</dt><dd>{fmt.esc(figure)}</dd></div>" for figure, words in headline.figures
+    )
     strip = f'<dl class="figures">{items}</dl>' if items else ""
-    return f'<header><p class="kicker">Flyweight report</p><h1>{fmt.esc(report.title)}</h1>{paragraph(headline.sentence, "lede")}{strip}</header>'
+    lede = paragraph(headline.sentence, "lede")
+    return f'<header><p class="kicker">Flyweight report</p><h1>{fmt.esc(report.title)}</h1>{lede}{strip}</header>'
 
 
 def _networks(pictures: Mapping[str, str]) -> str:
@@ -55,7 +89,8 @@ def _networks(pictures: Mapping[str, str]) -> str:
         data = base64.b64encode(svg.encode("utf-8", "replace")).decode("ascii")
         label = fmt.esc(f"network of {name}")
         parts.append(
-            f'<div class="picture" tabindex="0" role="region" aria-label="{label}"><img src="data:image/svg+xml;base64,{data}" alt="{label}"></div>'
+            f'<div class="picture" tabindex="0" role="region" aria-label="{label}"><img '
+            f'src="data:image/svg+xml;base64,{data}" alt="{label}"></div>'
         )
     hint = paragraph("Every operator that runs, from the traced graph. Wide pictures scroll in their frame.", "hint")
     return section("networks", "The networks", hint, *parts) if parts else ""
@@ -65,4 +100,5 @@ def _footer(report: Report) -> str:
     packages = report.environment.get("packages")
     version = packages.get("flyweight") if isinstance(packages, Mapping) else None
     made = f"Made by Flyweight{f' {version}' if version else ''}"
-    return f"<footer>{fmt.esc(made)}. report.json is the truth; this page is drawn from it. {len(figures.ladder(report))} rungs, {len(figures.controls(report))} controls.</footer>"
+    held = f"{len(figures.ladder(report))} rungs, {len(figures.controls(report))} controls"
+    return f"<footer>{fmt.esc(made)}. report.json is the truth; this page is drawn from it: {held}.</footer>"

@@ -1,4 +1,4 @@
-"""The report in the terminal: the ladder table, a network's profile, its slowest layers. Narrower terminals get fewer columns."""
+"""The report in the terminal: the ladder table, a profile, the slowest layers. Narrow terminals get fewer columns."""
 
 from __future__ import annotations
 
@@ -66,11 +66,13 @@ def _table(report: Report, columns: Sequence[figures.Column], widths: Sequence[i
     for column, width in zip(columns, widths, strict=True):
         words = column.title == "change"
         width = max(min(width, room - others, MAX_CHANGE), 1) if words else width
-        justify = "right" if column.sort or column.kind else "left"
         table.add_column(
             "\n" * (lines - column.title.count("\n")) + column.title,
-            justify=justify, width=width, no_wrap=not words, overflow="fold",  # type: ignore[arg-type]
-        )  # fmt: skip
+            justify="right" if column.kind else "left",
+            width=width,
+            no_wrap=not words,
+            overflow="fold",
+        )
     for rung in (*figures.ladder(report), *figures.controls(report)):
         style = "italic cyan" if rung.control else ""
         table.add_row(*(Text(column.text(rung)) for column in columns), style=style)
@@ -87,7 +89,8 @@ def _legend(report: Report, columns: Sequence[figures.Column], kept: Sequence[fi
     dropped = [column.name for column in columns if column not in kept]
     lines = [
         f"counted: {named('counted')}. measured: {named('measured')}.",
-        f"Scores and file are those of the artifact exported for {runtime}, scored on the test split. Times are medians, "
+        f"Scores and file are those of the artifact exported for {runtime}, scored on the test split. Times are "
+        f"medians, "
         f"batch 1. RSS: peak memory of a fresh process.{control}",
     ]
     if dropped:
@@ -112,7 +115,9 @@ def slowest_table(rung: Rung, top: int = 5) -> RenderableType:
     return _layers(f"{rung.name}: the {len(rows)} slowest of {len(rung.layers)} layers", rows, rung.layers)
 
 
-def profile_table(rows: Sequence[LayerRow], title: str = "Profile", top: int = 5, every: bool = False) -> RenderableType:
+def profile_table(
+    rows: Sequence[LayerRow], title: str = "Profile", top: int = 5, every: bool = False
+) -> RenderableType:
     """Return the slowest layers, those with most MACs and with most parameters, and where time and MACs disagree.
 
     Args:
@@ -122,7 +127,8 @@ def profile_table(rows: Sequence[LayerRow], title: str = "Profile", top: int = 5
         every: whether all rows are listed first.
     """
     timed = [row for row in rows if row.time_us is not None]
-    total = f"{len(rows)} layers, {fmt.count(sum(r.macs for r in rows))} MACs, {fmt.count(sum(r.params for r in rows))} parameters"
+    macs, params = fmt.count(sum(row.macs for row in rows)), fmt.count(sum(row.params for row in rows))
+    total = f"{len(rows)} layers, {macs} MACs, {params} parameters"
     total += f" (counted), {_ms(sum(r.time_us or 0.0 for r in timed))} ms (measured)" if timed else " (counted)"
     parts: list[RenderableType] = [Text(f"{title}: {total}", style="bold")]
     if every:
@@ -174,7 +180,12 @@ class _LayerTable:
     def _cell(self, name: str, row: LayerRow) -> str:
         share = row.time_us / self.time if row.time_us is not None and self.time else None
         return {
-            "layer": row.module or "(root)", "operator": row.op, "output": fmt.shape(row.output_shape),
-            "MACs": fmt.count(row.macs), "MACs %": fmt.percent(row.macs / self.macs if self.macs else None),
-            "params": fmt.count(row.params), "ms": _ms(row.time_us), "time %": fmt.percent(share),
-        }[name]  # fmt: skip
+            "layer": row.module or "(root)",
+            "operator": row.op,
+            "output": fmt.shape(row.output_shape),
+            "MACs": fmt.count(row.macs),
+            "MACs %": fmt.percent(row.macs / self.macs if self.macs else None),
+            "params": fmt.count(row.params),
+            "ms": _ms(row.time_us),
+            "time %": fmt.percent(share),
+        }[name]
