@@ -81,12 +81,12 @@ def loss(logits: Tensor, masks: Tensor, weights: Tensor | None = None) -> Tensor
     return F.cross_entropy(logits, masks.long(), weights, ignore_index=IGNORE)
 
 
-def class_weights(shares: Sequence[float]) -> tuple[float, ...]:
+def class_weights(shares: Sequence[float], power: float = 0.5) -> tuple[float, ...]:
     """Return a weight per class for the loss: rare classes weigh more, but not as much more as they are rarer.
 
-    ``1 / sqrt(share)``, at most 20 times the smallest weight, scaled so that a pixel of the training split weighs 1
-    on average. The square root lies between no weighting, under which a class of 1 % is given up, and ``1 / share``,
-    under which it is seen everywhere. A class that training never shows gets weight 0.
+    ``share ** -power``, at most 20 times the smallest weight, scaled so that a pixel of the training split weighs 1
+    on average. A power of 0 is no weighting, under which a class of 1 % is given up; 1 gives every class the same say,
+    under which a rare one is seen everywhere. A class that training never shows gets weight 0.
 
     Raises:
         DataError: the shares are not shares.
@@ -97,7 +97,7 @@ def class_weights(shares: Sequence[float]) -> tuple[float, ...]:
     given = given / given.sum()
     seen = given > 0
     raw = np.zeros_like(given)
-    raw[seen] = 1 / np.sqrt(given[seen])
+    raw[seen] = given[seen] ** -power
     raw = np.minimum(raw, raw[seen].min() * MAX_WEIGHT_RATIO)
     return tuple(float(weight) for weight in raw / (raw * given).sum())
 
