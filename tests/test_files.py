@@ -58,6 +58,12 @@ def test_json_nested_a_hundred_thousand_deep_is_a_file_error(tmp_path: Path) -> 
         files.read_json(tmp_path / "deep.json")
 
 
+def test_json_number_of_five_thousand_digits_is_a_file_error(tmp_path: Path) -> None:
+    (tmp_path / "long.json").write_text("1" * 5000)
+    with pytest.raises(FileError, match=r"long\.json: not readable as JSON"):
+        files.read_json(tmp_path / "long.json")
+
+
 def test_folders_on_the_way_are_made(tmp_path: Path) -> None:
     files.write_text(tmp_path / "a" / "b" / "c.txt", "there")
     assert (tmp_path / "a" / "b" / "c.txt").read_text() == "there"

@@ -88,9 +88,13 @@ def test_lock_holds_every_direct_dependency_but_torch_which_has_its_own() -> Non
 
 
 def test_locked_versions_are_within_the_declared_ranges() -> None:
-    lines = [*(ROOT / "requirements.lock").read_text().splitlines(), *(ROOT / "requirements-torch.lock").read_text().splitlines()]
+    lines = [
+        *(ROOT / "requirements.lock").read_text().splitlines(),
+        *(ROOT / "requirements-torch.lock").read_text().splitlines(),
+    ]
     locked = dict(line.removesuffix(" \\").split("==") for line in lines if "==" in line)
-    ranges = [Requirement(t) for t in PROJECT["dependencies"] + sum(PROJECT["optional-dependencies"].values(), [])]
+    texts = [PROJECT["dependencies"], *PROJECT["optional-dependencies"].values()]
+    ranges = [Requirement(text) for group in texts for text in group]
     outside = [str(r) for r in ranges if r.name != "flyweight" and locked[canonicalize_name(r.name)] not in r.specifier]
     assert outside == []
 
@@ -110,7 +114,17 @@ def test_dependencies_page_names_every_direct_dependency() -> None:
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
     """Build the wheel from a copy of the sources, with the setuptools that is installed here: no network."""
     folder = tmp_path_factory.mktemp("wheel")
-    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-build-isolation", "--no-deps", "--wheel-dir", str(folder)]
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "wheel",
+        "--quiet",
+        "--no-build-isolation",
+        "--no-deps",
+        "--wheel-dir",
+        str(folder),
+    ]
     subprocess.run([*command, str(ROOT)], check=True, capture_output=True)
     return zipfile.ZipFile(next(folder.glob("flyweight-*.whl")))
 

@@ -2,10 +2,10 @@
 
     python tools/check_layers.py [ROOT]
 
-- A module imports only from rows below its own in ROWS; siblings on one row don't see each other. Imports inside functions
-  count, and so do those under TYPE_CHECKING: a type from a row above is a dependency too.
-- In a family's folder (its ``__init__`` makes a ``Family``) the members see the folder's underscore helpers, not each other,
-  and the helpers don't see the members.
+- A module imports only from rows below its own in ROWS; siblings on one row don't see each other. Imports inside
+  functions count, and so do those under TYPE_CHECKING: a type from a row above is a dependency too.
+- In a family's folder (its ``__init__`` makes a ``Family``) the members see the folder's underscore helpers, not each
+  other, and the helpers don't see the members.
 - Nobody imports the package root, and modules don't import in a circle.
 - Only the modules in MAY_IMPORT_TORCH import torch; under TYPE_CHECKING anybody may, since nothing is loaded then.
 - No Python file of the project is longer than MAX_LINES.
@@ -36,19 +36,20 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("budget", "health", "latency"),
     ("profile",),
     ("build", "trace", "count", "memory", "field", "data", "tasks", "codec"),
-    ("blocks", "contracts", "device"),
+    ("blocks", "contracts", "device", "_meta"),  # _meta: output shapes of operators, for trace
     ("spec", "graph", "family", "files"),
-    ("errors",),
+    ("errors", "operators", "axis"),  # operators: their names and kinds; axis: intervals, for field
 )
 MAY_IMPORT_TORCH = frozenset(
     f"{PACKAGE}.{name}"
     for name in (
-        "blocks", "build", "trace", "data", "tasks", "health", "train", "evaluate", "transforms", "runtimes",
+        "blocks", "build", "trace", "_meta", "data", "tasks", "health", "train", "evaluate", "transforms", "runtimes",
         "saved",  # weights <-> files
         "search.supernet", "measure._worker",
         "testing",  # contract tests feed modules and tensors to the members
     )
 )  # fmt: skip
+LOADERS = ("import_module", "importlib.import_module", "__import__")
 CODE_FOLDERS = ("src", "tests", "tools", "benchmarks", "examples")
 
 
@@ -120,9 +121,11 @@ def _targets(node: ast.AST, importer: str, package: bool, modules: Mapping[str, 
         base = _base(node, importer, package)
         for alias in node.names:  # 'from package import module' imports the module
             yield f"{base}.{alias.name}" if f"{base}.{alias.name}" in modules else base
-    elif isinstance(node, ast.Call) and ast.unparse(node.func) in ("import_module", "importlib.import_module", "__import__"):
-        if node.args and isinstance(node.args[0], ast.Constant):  # a name that is computed can't be judged
-            yield str(node.args[0].value)
+    elif isinstance(node, ast.Call) and node.args and ast.unparse(node.func) in LOADERS:
+        literals = [
+            arg.value for arg in node.args[:1] if isinstance(arg, ast.Constant)
+        ]  # a computed name can't be judged
+        yield from (str(name) for name in literals)
 
 
 def _base(node: ast.ImportFrom, importer: str, package: bool) -> str:
@@ -167,7 +170,7 @@ def _may_import_torch(module: str) -> bool:
 
 
 def _unit(module: str) -> str:
-    return (module.split(".") + [""])[1]
+    return [*module.split("."), ""][1]
 
 
 def _row(module: str) -> int | None:
@@ -177,8 +180,10 @@ def _row(module: str) -> int | None:
 
 
 def _unknown_rows(modules: Mapping[str, Path]) -> list[str]:
-    units = {_unit(name): path for name, path in reversed(modules.items()) if _row(name) is None}
-    return [f"{path}: '{unit}' has no row. Give it one in ROWS of tools/check_layers.py" for unit, path in units.items()]
+    units = {_unit(name): path for name, path in modules.items() if _row(name) is None}
+    return [
+        f"{path}: '{unit}' has no row. Give it one in ROWS of tools/check_layers.py" for unit, path in units.items()
+    ]
 
 
 def _cycles(imports: Sequence[Import], modules: Mapping[str, Path]) -> list[str]:

@@ -2,9 +2,9 @@
 
     python tools/claims.py [FOLDER]
 
-A result file is ``{"name", "command", "date", "environment", "claims": [...], ...}``; a claim is ``{"claim", "value", "unit",
-"goal", "holds"}`` and may hold more. Exit code 0 even where a claim fails (the table says so); 1 where a file has another
-shape, names itself otherwise than its file, or says ``holds`` against its own figures.
+A result file is ``{"name", "command", "date", "environment", "claims": [...], ...}``; a claim is ``{"claim", "value",
+"unit", "goal", "holds"}`` and may hold more. Exit code 0 even where a claim fails (the table says so); 1 where a file
+has another shape, names itself otherwise than its file, or says ``holds`` against its own figures.
 """
 
 from __future__ import annotations
@@ -99,7 +99,9 @@ def table(results: Sequence[Mapping[str, Any]]) -> str:
         for c in r["claims"]
     ]
     widths = [max(len(row[i]) for row in (head, *rows)) for i in range(len(head) - 1)]
-    lines = ["  ".join([*(cell.ljust(w) for cell, w in zip(row, widths, strict=False)), row[-1]]) for row in (head, *rows)]
+    lines = [
+        "  ".join([*(cell.ljust(w) for cell, w in zip(row, widths, strict=False)), row[-1]]) for row in (head, *rows)
+    ]
     failing = sum(row[0] == "FAILS" for row in rows)
     return "\n".join([*lines, f"{len(rows)} claims in {len(results)} results; {failing} do not hold."])
 

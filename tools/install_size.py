@@ -53,7 +53,7 @@ def measure() -> dict[str, Any]:
         "name": "install_size",
         "command": "python tools/install_size.py --out benchmarks/results/install_size.json",
         "date": date.today().isoformat(),
-        "environment": {"python": platform.python_version(), "platform": platform.platform()},
+        "environment": {"python": platform.python_version(), "platform": f"{platform.system()} {platform.machine()}"},
         "claims": [
             {
                 "claim": "core install without torch and what torch itself requires",
@@ -90,7 +90,9 @@ def requirements_of(names: Iterable[str]) -> set[str]:
         if key in seen:
             continue
         seen.add(key)
-        todo += [r for text in distribution(wanted.name).requires or () if _applies(r := Requirement(text), wanted.extras)]
+        todo += [
+            r for text in distribution(wanted.name).requires or () if _applies(r := Requirement(text), wanted.extras)
+        ]
     return {name for name, _ in seen}
 
 

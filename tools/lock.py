@@ -3,8 +3,8 @@
     python tools/lock.py            # keeps the locked versions that pyproject.toml still allows
     python tools/lock.py --upgrade  # takes the newest
 
-Needs pip-tools (`make lock` puts it into a scratch environment). torch stands without a hash in requirements-torch.lock,
-because its registry builds (CUDA) and the CPU builds share a version but not a hash: see docs/dependencies.md.
+Needs pip-tools (`make lock` puts it into a scratch environment). torch stands without a hash in
+requirements-torch.lock, because its builds share a version but not a hash: see docs/dependencies.md.
 """
 
 from __future__ import annotations

@@ -104,7 +104,7 @@ def read_json(path: Path, max_bytes: int = 2**28) -> Any:
     data = read_bytes(path, max_bytes)
     try:
         return json.loads(data)
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # ValueError: not UTF-8, not JSON, or a number of too many digits
         raise FileError(f"{path}: not readable as JSON ({error}). Restore it, or delete it to make it anew.") from error
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, TypeVar, get_args
@@ -23,6 +24,7 @@ SPEC_VERSION = 1
 MAX_CHANNELS = 65_536
 MAX_PIXELS = 8_192
 MAX_STAGES = 4_096
+MAX_SETTING_DEPTH = 8
 D = TypeVar("D")
 
 
@@ -31,9 +33,13 @@ def settings(**values: Value) -> Settings:
     return tuple(sorted((name, _frozen(value)) for name, value in values.items()))
 
 
-def _frozen(value: Any) -> Value:
+def _frozen(value: Any, depth: int = 0) -> Value:
+    if depth > MAX_SETTING_DEPTH:
+        raise SpecError(f"a setting's lists are nested deeper than {MAX_SETTING_DEPTH}.")
     if isinstance(value, list | tuple):
-        return tuple(_frozen(item) for item in value)
+        return tuple(_frozen(item, depth + 1) for item in value)
+    if isinstance(value, float) and not math.isfinite(value):
+        raise SpecError(f"setting {value!r} is not a finite number.")
     if isinstance(value, bool | int | float | str):
         return value
     raise SpecError(
@@ -154,6 +160,9 @@ class ArchSpec:
             raise SpecError(
                 f"spec '{self.name}': padding is '{self.padding}'; allowed are {', '.join(get_args(Padding))}."
             )
+        for name, value in (("norm_eps", self.norm_eps), ("norm_momentum", self.norm_momentum)):
+            if not 0 < value <= 1:  # NaN is refused too
+                raise SpecError(f"spec '{self.name}': {name} is {value!r}; allowed are numbers above 0, at most 1.")
         if not 0 < len(self.stages) <= MAX_STAGES:
             raise SpecError(f"spec '{self.name}': {len(self.stages)} stages; it needs between 1 and {MAX_STAGES}.")
         names = [stage.name for stage in self.stages]
@@ -230,7 +239,7 @@ class ArchSpec:
         """
         try:
             data = json.loads(text)
-        except (json.JSONDecodeError, RecursionError) as error:
+        except (ValueError, RecursionError) as error:  # ValueError: also a number of more digits than Python reads
             raise SpecError(f"the spec is not JSON: {error}.") from error
         return cls.from_json(data)
 

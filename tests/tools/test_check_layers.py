@@ -30,7 +30,10 @@ def package(root: Path, name: str, init: str = "") -> None:
 
 
 def test_import_from_a_row_below_is_allowed(tmp_path: Path) -> None:
-    assert problems(tmp_path, errors="", spec="from flyweight.errors import SpecError", profile="import flyweight.spec") == []
+    assert (
+        problems(tmp_path, errors="", spec="from flyweight.errors import SpecError", profile="import flyweight.spec")
+        == []
+    )
 
 
 def test_import_from_a_row_above_fails_and_names_file_line_and_both_modules(tmp_path: Path) -> None:
@@ -76,7 +79,15 @@ def test_import_of_the_package_root_fails(tmp_path: Path, source: str) -> None:
     assert "spec.py:1: flyweight.spec imports flyweight: the package root" in found
 
 
-@pytest.mark.parametrize("source", ["import torch", "from torch import nn", "def f():\n    import torch.nn as nn", "from safetensors.torch import save"])
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import torch",
+        "from torch import nn",
+        "def f():\n    import torch.nn as nn",
+        "from safetensors.torch import save",
+    ],
+)
 def test_torch_fails_in_a_module_that_may_not(tmp_path: Path, source: str) -> None:
     (found,) = problems(tmp_path, spec=source)
     assert "but may not import torch" in found
@@ -96,13 +107,17 @@ def test_torch_is_allowed_under_type_checking_but_not_in_its_else_branch(tmp_pat
 
 def test_a_circle_within_a_folder_fails_and_is_spelt_out(tmp_path: Path) -> None:
     package(tmp_path, "report")
-    (found,) = problems(tmp_path, report__value="from flyweight.report import page", report__page="import flyweight.report.value")
+    (found,) = problems(
+        tmp_path, report__value="from flyweight.report import page", report__page="import flyweight.report.value"
+    )
     assert "circle" in found and "flyweight.report.value" in found and "flyweight.report.page" in found
 
 
 def test_members_of_a_family_do_not_see_each_other(tmp_path: Path) -> None:
     package(tmp_path, "runtimes", FAMILY_INIT)
-    (found,) = problems(tmp_path, family="", runtimes__ncnn="", runtimes__onnxruntime="from flyweight.runtimes.ncnn import f")
+    (found,) = problems(
+        tmp_path, family="", runtimes__ncnn="", runtimes__onnxruntime="from flyweight.runtimes.ncnn import f"
+    )
     assert "flyweight.runtimes.onnxruntime imports flyweight.runtimes.ncnn: members of a family" in found
 
 
@@ -138,7 +153,9 @@ def test_file_of_501_lines_fails_and_of_500_does_not(tmp_path: Path) -> None:
 
 def test_the_command_exits_with_1_and_prints_the_problem(tmp_path: Path) -> None:
     problems(tmp_path, spec="import torch")
-    done = subprocess.run([sys.executable, check_layers.__file__, str(tmp_path)], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, check_layers.__file__, str(tmp_path)], capture_output=True, text=True, check=False
+    )
     assert (done.returncode, "may not import torch" in done.stdout) == (1, True)
 
 
