@@ -142,6 +142,11 @@ def _same(node: Node, graph: Graph, name: str, places: _Places, index: int) -> _
     return tuple(moved)
 
 
+def _alias(node: Node, graph: Graph, name: str, places: _Places, index: int) -> _Places | None:
+    """Another view of the same storage: known only where nothing was cut out of it."""
+    return places if graph.tensors[name].shape == graph.tensors[node.outputs[0]].shape else None
+
+
 def _windowed(change: Callable[[Node, int, int, Axis], Axis]) -> _Rule:
     """Return the rule of an operator that treats the dimensions behind the channels: ``change(node, k, count, axis)``."""
 
@@ -407,10 +412,11 @@ def _table(rules: Mapping[_Rule, str]) -> dict[str, _Rule]:
 
 # Operator -> rule. What isn't here makes the field unknown from there on.
 RULES: Mapping[str, _Rule] = MappingProxyType(
-    dict.fromkeys((op for op in ELEMENTWISE_OPS if not op.startswith("upsample")), _same)
+    dict.fromkeys((op for op in ELEMENTWISE_OPS if not op.startswith(("upsample", "grid"))), _same)
     | _table(
         {
-            _same: "copy to detach alias clone expand channel_shuffle tril triu fill zero",
+            _alias: "alias",
+            _same: "copy to detach clone expand channel_shuffle tril triu fill zero",
             _windowed(_conv): "conv conv_transpose",
             _windowed(_pool): "max_pool avg_pool",
             _adaptive_pool: "adaptive_avg_pool adaptive_max_pool",

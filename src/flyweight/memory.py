@@ -53,6 +53,8 @@ def live_activations(graph: Graph, *, in_place: bool = False, eager: bool = Fals
         raise UsageError(
             "in_place and eager exclude each other: PyTorch writes in place only where the network says so."
         )
+    if not graph.nodes:
+        return ()
     lives = _lives(graph, in_place, eager)
     change = [0] * (len(graph.nodes) + 1)
     for life in lives:

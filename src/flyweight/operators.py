@@ -16,7 +16,7 @@ FREE_OPS: frozenset[str] = frozenset(
     view reshape flatten unflatten permute transpose t slice select split chunk unbind expand unsqueeze squeeze narrow movedim
     unfold as_strided detach alias clone contiguous copy to roll flip repeat repeat_interleave concat stack index gather
     index_select scatter index_put tril triu one_hot pixel_shuffle pixel_unshuffle channel_shuffle im2col pad constant embedding
-    upsample_nearest fill zero
+    upsample_nearest fill zero random
     """.split()
 )
 # Elementary operations per output element.
@@ -27,14 +27,15 @@ ELEMENTWISE_OPS: Mapping[str, int] = MappingProxyType(
             1: "add sub mul div neg abs exp log log2 log10 log1p expm1 sqrt rsqrt pow square reciprocal sin cos tan atan atan2 erf "
             "tanh sign floor ceil round trunc frac maximum minimum where remainder fmod masked_fill isnan isinf nan_to_num "
             "eq ne lt le gt ge logical_and logical_or logical_not logical_xor bitwise_and bitwise_or bitwise_not bitwise_xor "
-            "relu threshold",
-            2: "clamp relu6 hardtanh prelu leaky_relu addcmul addcdiv dropout alpha_dropout feature_dropout "
+            "relu threshold sinh cosh asin acos atanh asinh acosh erfc erfinv fmax fmin sgn signbit floor_divide "
+            "bitwise_left_shift bitwise_right_shift rrelu",
+            2: "hypot xlogy logit hardshrink softshrink clamp relu6 hardtanh prelu leaky_relu addcmul addcdiv dropout alpha_dropout feature_dropout "
             "feature_alpha_dropout batch_norm",
-            3: "elu selu celu lerp",
+            3: "logaddexp elu selu celu lerp",
             4: "sigmoid hardsigmoid softplus log_sigmoid",  # negate, exponential, add, divide; add, clamp twice, divide
             5: "silu hardswish gelu glu",  # a sigmoid's four and a product
             6: "mish",
-            7: "upsample_bilinear",  # four neighbours: 4 products, 3 sums
+            7: "upsample_bilinear grid_sample",  # four neighbours: 4 products, 3 sums
             31: "upsample_bicubic",  # sixteen neighbours
         }.items()
         for name in names.split()
@@ -64,7 +65,9 @@ linalg_vector_norm
 view reshape flatten unflatten permute transpose t slice select split chunk unbind expand unsqueeze squeeze narrow movedim
 unfold as_strided detach alias dropout alpha_dropout feature_dropout feature_alpha_dropout
 clone contiguous copy to roll flip repeat repeat_interleave stack index gather index_select scatter index_put tril triu
-one_hot pixel_shuffle pixel_unshuffle channel_shuffle im2col col2im
+one_hot pixel_shuffle pixel_unshuffle channel_shuffle im2col col2im fill zero grid_sample
+sinh cosh asin acos atanh asinh acosh erfc erfinv logit fmax fmin hypot logaddexp xlogy sgn signbit floor_divide hardshrink
+softshrink bitwise_left_shift bitwise_right_shift rrelu
 """.split()
 _RENAMED: Mapping[str, str] = {
     "conv": "convolution _convolution cudnn_convolution mkldnn_convolution",
@@ -92,6 +95,13 @@ _RENAMED: Mapping[str, str] = {
     "view": "_unsafe_view view_as _reshape_alias",
     "split": "split_with_sizes tensor_split unsafe_split unsafe_chunk unsafe_split_with_sizes",
     "sub": "rsub",
+    "grid_sample": "grid_sampler_2d grid_sampler_3d",
+    "rrelu": "rrelu_with_noise",
+    "dropout": "native_dropout",
+    "random": "uniform normal random bernoulli exponential randperm multinomial",
+    "bitwise_and": "__and__",
+    "bitwise_or": "__or__",
+    "bitwise_xor": "__xor__",
     "copy": "_to_copy",
     "constant": "zeros ones full empty arange eye linspace rand randn randint zeros_like ones_like full_like empty_like "
     "rand_like randn_like new_zeros new_ones new_full new_empty scalar_tensor lift_fresh",
