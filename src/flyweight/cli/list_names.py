@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable
 
 import click
@@ -24,7 +25,7 @@ def _data_sets() -> Iterable[tuple[str, str]]:
     from flyweight.data import DATASETS
 
     for name in DATASETS.names():
-        yield name, _first_line(DATASETS.get(name))
+        yield name, _first_line(sys.modules[DATASETS.get(name).__module__])
 
 
 def _plans() -> Iterable[tuple[str, str]]:
@@ -52,7 +53,7 @@ def _transforms() -> Iterable[tuple[str, str]]:
 
 def _first_line(value: object) -> str:
     text = (value.__doc__ or "").strip()
-    return text.splitlines()[0] if text else ""
+    return text.splitlines()[0].replace("``", "") if text else ""
 
 
 KINDS: dict[str, Callable[[], Iterable[tuple[str, str]]]] = {

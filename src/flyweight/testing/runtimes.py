@@ -199,7 +199,7 @@ def _ladders_end() -> ArchSpec:
 
 
 def _few_layers() -> ArchSpec:
-    """Return three stages and a decoder of two: random weights lose more to int8 than trained ones, and more per layer."""
+    """Return three stages and a decoder of two: random weights lose more to int8 with every layer."""
     spec = ZOO.get("mobilenet_v1_deconv").spec
     size = replace(spec.input, height=networks.PIXELS, width=networks.PIXELS)
     return spec.replace(stages=spec.stages[:3], head=spec.head.replace(widths=(64, 32)), input=size)
