@@ -261,7 +261,12 @@ def _artifact(runtime: str, kb: float, score: float, coast: float, miou: float, 
         "coast_miou": coast,
         "miou": miou,
         "pixel_accuracy": min(score + 0.02, 1.0),
-        "class_iou": [score - 0.01, score - 0.03, miou * 3 - 2 * score + 0.04],
+        "iou": {"sea": score - 0.01, "land": score - 0.03, "lake": miou * 3 - 2 * score + 0.04},
+        "grouped_iou": {"water": score + 0.01, "land": score - 0.01},
+        "coast_iou": {"water": coast + 0.02, "land": coast - 0.02},
+        "tiles": 1,
+        "band_px": 3,
+        "confusion": [[9, 1, 0], [1, 9, 0], [0, 1, 1]],
     }
     return RungArtifact(
         runtime, "1.32.0", precision, f"artifacts/{runtime}/model.bin", int(kb * 1000), "0" * 64, metrics, 0.9998, 2e-6

@@ -10,11 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flyweight.report import _plots, _remarks
+from flyweight.report import _plots, _remarks, _sections
 from flyweight.report._plots import Point, linear_ticks, log_ticks, scatter
+from flyweight.report._tables import flat_metrics
 from flyweight.report.page import render_page
 from flyweight.report.picture import network_svg
-from flyweight.report.value import Report, Rung
+from flyweight.report.value import LayerRow, Report, Rung
 from tests.report import made_up
 
 REPORT = made_up.report()
@@ -98,6 +99,17 @@ def test_a_last_rung_that_is_slower_is_called_slower() -> None:
     assert "int8 runs 2.00× slower than v0" in _remarks.headline(changed("int8", 0.95, 202.8)).sentence
 
 
+def test_a_last_rung_of_the_same_size_is_said_to_be() -> None:
+    report = replace(REPORT, rungs=REPORT.rungs[:2])  # v0 and v0.1: 30912 kB both
+    assert "its file is the same size" in _remarks.headline(report).sentence
+    assert ("1.00×", "the same size") in _remarks.headline(report).figures
+
+
+def test_layers_are_called_by_their_whole_path_where_the_short_one_is_taken() -> None:
+    rows = [LayerRow(name, "conv", (1, 8, 4, 4), 10, 1, 1.0) for name in ("up0", "up0.conv", "up1.conv")]
+    assert _sections._names(rows) == ["up0", "up0.conv", "up1"]
+
+
 def test_a_rung_that_lost_more_than_a_point_is_said_to() -> None:
     remark = next(r for r in _remarks.remarks(REPORT) if r.rung == "v0.1")
     assert remark.text == "−1.3 points, 3.78× faster, the same size: more than a point lost"  # 0.9127 - 0.9253
@@ -108,6 +120,14 @@ def test_a_rung_that_gained_nothing_is_said_to() -> None:
     remark = next(r for r in _remarks.remarks(REPORT) if r.rung == "v2.1.2")
     assert remark.against == "v1"
     assert remark.text == "−0.6 points, 1.02× faster, 1.07× smaller: little gained"
+
+
+def test_scores_per_class_and_group_have_names_of_their_own() -> None:
+    rung = REPORT.rungs[0]
+    flat = flat_metrics(REPORT, rung.artifacts["onnxruntime"].metrics)
+    assert flat["IoU sea"] == pytest.approx(0.9253 - 0.01)
+    assert flat["IoU along the coast: water"] == pytest.approx(0.7012 + 0.02)
+    assert "tiles" not in flat  # a count of 1 is no score
 
 
 def test_what_was_skipped_is_said_with_its_reason() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from flyweight.report import _format as fmt
 
@@ -194,11 +195,12 @@ def _labels(points: Sequence[Point], places: Sequence[tuple[float, float]]) -> l
     """Place the labels one after the other, the most crowded first, each where it covers least."""
     marks = [_Box(x - 6, y - 6, x + 6, y + 6) for x, y in places]
     crowd = [sum(math.hypot(x - u, y - v) < 70 for u, v in places) for x, y in places]
+    line = _samples([place for point, place in zip(points, places, strict=True) if not point.control])
     boxes: dict[int, _Box] = {}
     for i in sorted(range(len(points)), key=lambda i: -crowd[i]):
         width = len(_short(points[i].name)) * CHARACTER * (1.08 if points[i].end else 1) + 3
         taken = [*marks, *boxes.values()]
-        boxes[i] = min(_candidates(places[i], width), key=lambda c: _cost(c[0], taken) + c[1])[0]
+        boxes[i] = min(_candidates(places[i], width), key=lambda c: _cost(c[0], taken, line) + c[1])[0]
     return [boxes[i] for i in range(len(points))]
 
 
@@ -215,6 +217,16 @@ def _candidates(place: tuple[float, float], width: float) -> list[tuple[_Box, fl
     return found
 
 
-def _cost(box: _Box, taken: Sequence[_Box]) -> float:
+def _samples(line: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Return places along the ladder's line, 4 px apart; a label had better not lie on them."""
+    found = []
+    for (x, y), (u, v) in pairwise(line):
+        count = int(math.dist((x, y), (u, v)) / 4)
+        found += [(x + (u - x) * i / count, y + (v - y) * i / count) for i in range(count)]
+    return found
+
+
+def _cost(box: _Box, taken: Sequence[_Box], line: Sequence[tuple[float, float]]) -> float:
     area = (box.right - box.left) * (box.bottom - box.top)
-    return 40 * sum(box.overlap(other) for other in taken) + 40 * (area - box.overlap(FRAME))
+    crossed = sum(box.left < x < box.right and box.top < y < box.bottom for x, y in line)
+    return 40 * sum(box.overlap(other) for other in taken) + 40 * (area - box.overlap(FRAME)) + 1.2 * crossed

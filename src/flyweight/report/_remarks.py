@@ -48,9 +48,7 @@ def headline(report: Report) -> Headline:
         parts.append(f"its file is {_times(size, 'smaller', 'larger')}")
     sentence = f"{last.name} {' and '.join(parts)}. " if parts else f"{last.name} stands at the end of the ladder. "
     shown = [
-        (fmt.ratio(max(v, 1 / v)), w if v >= 1 else o)
-        for v, w, o in ((speed, "faster", "slower"), (size, "smaller", "larger"))
-        if v
+        _figure(value, *words) for value, *words in ((speed, "faster", "slower"), (size, "smaller", "larger")) if value
     ]
     metric_words, metric_figures = _scores(report, first, last)
     return Headline((sentence + metric_words).strip(), (*shown, *metric_figures))
@@ -60,6 +58,11 @@ def _times(value: float, more: str, less: str) -> str:
     if fmt.ratio(max(value, 1 / value)) == "1.00×":
         return {"faster": "as fast", "smaller": "the same size"}[more]
     return f"{fmt.ratio(value)} {more}" if value >= 1 else f"{fmt.ratio(1 / value)} {less}"
+
+
+def _figure(value: float, more: str, less: str) -> tuple[str, str]:
+    figure, _, words = _times(value, more, less).partition(" ")
+    return (figure, words) if figure.endswith("×") else ("1.00×", f"{figure} {words}")
 
 
 def _than(speed: float) -> str:

@@ -87,7 +87,11 @@ def plots(report: Report) -> str:
 
 
 def _plot_card(title: str, svg: str, caption: str) -> str:
-    return f'<figure class="card"><h3>{title}</h3>{svg}<figcaption>{caption}</figcaption></figure>' if svg else ""
+    return (
+        f'<figure class="card"><h3>{title}</h3><div class="wide">{svg}</div><figcaption>{caption}</figcaption></figure>'
+        if svg
+        else ""
+    )
 
 
 def _points(report: Report, timed: bool) -> list[Point]:
@@ -144,7 +148,10 @@ def _panel(rung: Rung, rows: list[LayerRow], longest: float) -> str:
     order = sorted(range(len(rows)), key=lambda i: -(rows[i].time_us or 0.0))[:5]
     total = sum(row.time_us or 0.0 for row in rows) + rung.unattributed_us
     top = sum(rows[i].time_us or 0.0 for i in order)
-    body = "".join(_bar(row, order.index(i) + 1 if i in order else 0, longest) for i, row in enumerate(rows))
+    body = "".join(
+        _bar(row, name, order.index(i) + 1 if i in order else 0, longest)
+        for i, (row, name) in enumerate(zip(rows, _names(rows), strict=True))
+    )
     share = fmt.percent(top / total if total else None)
     words = f"{fmt.significant(total / 1000)} ms in {len(rows)} layers; the {len(order)} slowest take {share}."
     if rung.unattributed_us > 0:
@@ -152,7 +159,7 @@ def _panel(rung: Rung, rows: list[LayerRow], longest: float) -> str:
     notes = "".join(f"<li>{fmt.esc(note)}</li>" for note in _remarks.disagreements(rung.layers, 3))
     apart = f'<p class="hint">Where time and MACs disagree:</p><ul class="named">{notes}</ul>' if notes else ""
     return (
-        f'<div class="card"><h3>{fmt.esc(rung.name)}: {fmt.esc(rung.title)}</h3>{paragraph(words, "hint")}{apart}'
+        f'<div class="card"><h3>{fmt.esc(_title(rung))}</h3>{paragraph(words, "hint")}{apart}'
         f'<table class="bars"><caption>Time per layer of {fmt.esc(rung.name)}, in execution '
         f'order</caption><thead><tr><th class="t" scope="col">layer</th>'
         f'<th class="t" scope="col">time</th><th scope="col">ms</th><th scope="col">'
@@ -160,12 +167,23 @@ def _panel(rung: Rung, rows: list[LayerRow], longest: float) -> str:
     )
 
 
-def _bar(row: LayerRow, rank: int, longest: float) -> str:
+def _title(rung: Rung) -> str:
+    return rung.name if rung.title in ("", rung.name) else f"{rung.name}: {rung.title}"
+
+
+def _names(rows: list[LayerRow]) -> list[str]:
+    """Return the modules' paths, without the last part of ``….conv`` where nothing else is called like that."""
+    paths = {row.module for row in rows}
+    short = [row.module.removesuffix(".conv") for row in rows]
+    return [row.module if name in paths else name for row, name in zip(rows, short, strict=True)]
+
+
+def _bar(row: LayerRow, name: str, rank: int, longest: float) -> str:
     time = row.time_us or 0.0
     badge = f'<span class="rank">{rank}</span>' if rank else ""
     return (
         f'<tr{" class=top" if rank else ""}><th scope="row">'
-        f"{badge}{fmt.esc(row.module or '(root)').replace('.', '.<wbr>')}</th>"
+        f"{badge}{fmt.esc(name or '(root)').replace('.', '.<wbr>')}</th>"
         f'<td class="b"><span class="bar" style="width:{max(time, 0) / longest * 100:.2f}%"></span></td>'
         f"<td>{fmt.significant(time / 1000)}</td><td>{fmt.count(row.macs)}</td></tr>"
     )

@@ -189,7 +189,7 @@ def flat_metrics(report: Report, metrics: Mapping[str, object]) -> dict[str, flo
         elif isinstance(value, list | tuple) and len(value) == len(classes):
             items = dict(zip(classes, value, strict=True))
         single = figures.number(metrics, key)
-        if single is not None and 0 <= single <= 1:
+        if single is not None and 0 <= single <= 1 and isinstance(value, float):
             found[figures.metric_title(report, key)] = single
         for name in items:
             if (number := figures.number(items, name)) is not None and 0 <= number <= 1:
@@ -198,7 +198,9 @@ def flat_metrics(report: Report, metrics: Mapping[str, object]) -> dict[str, flo
 
 
 def _metric_word(key: str) -> str:
-    return "IoU" if "iou" in key.lower() else key.replace("_", " ")
+    return {"iou": "IoU", "grouped_iou": "group IoU", "coast_iou": "IoU along the coast:"}.get(
+        key, key.replace("_", " ")
+    )
 
 
 def _broken(title: str) -> str:
