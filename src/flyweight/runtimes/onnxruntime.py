@@ -1,0 +1,138 @@
+"""ONNX Runtime on the CPU: float and int8.
+
+The file has fixed shapes and batch 1, one input ``input`` and one output ``output``, folded norms, and carries the
+preprocessing, the class names, the spec and Flyweight's version in its metadata.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from flyweight.contracts import Artifact, Candidate, LayerTimes, Predict
+from flyweight.errors import ExportError, FileError
+from flyweight.graph import Graph, Node
+from flyweight.operators import OPERATORS
+from flyweight.runtimes import _artifact
+from flyweight.runtimes._torch import check_parity, probes, torch_outputs
+
+if TYPE_CHECKING:
+    from flyweight.contracts import Array
+
+FILE = "model.onnx"
+
+# torch's exporter has a form for every operator that Flyweight knows by name, but for these
+_NO_ONNX = frozenset({"deform_conv", "ctc_loss", "max_unpool", "fft", "rnn"})
+
+
+class OnnxRuntime:
+    """ONNX Runtime; ``rtol`` is ten times the largest difference seen on the zoo's networks (1e-6 to 1e-5)."""
+
+    name = "onnxruntime"
+    rtol = 1e-4
+
+    def missing(self) -> str | None:
+        """Return None where it is usable, else what to install."""
+        return _artifact.missing_packages(self.name, ("onnxruntime", "onnx", "onnxscript"))
+
+    def version(self) -> str:
+        """Return ONNX Runtime's version."""
+        return version("onnxruntime")
+
+    def unsupported(self, graph: Graph) -> tuple[Node, ...]:
+        """Return the nodes of which it is not known that torch's exporter has an ONNX form for them."""
+        return _artifact.outside(graph, frozenset(OPERATORS.values()) | {"conv_transpose", "relu6"} - _NO_ONNX)
+
+    def export(self, candidate: Candidate, folder: Path) -> Artifact:
+        """Write ``model.onnx``, checked by ONNX's checker and against PyTorch.
+
+        Raises:
+            ExportError: the network can't be expressed in ONNX; names the layer.
+            ParityError: the file computes something else than PyTorch.
+            FileError: the folder can't be written to.
+            RuntimeMissingError: a package is not installed.
+        """
+        _artifact.require(self.missing())
+        inputs = probes(candidate)
+        outputs = torch_outputs(candidate, inputs)
+        data, module_of, notes = _serialized(candidate)
+        shape = (1, *outputs.shape[1:])
+        with tempfile.TemporaryDirectory(prefix="flyweight-onnx-") as draft:  # only what passed the check is published
+            drafted = _artifact.publish(Path(draft), {FILE: data}, candidate, self.name, shape, module_of, notes)
+            check_parity(candidate, drafted, self, inputs)
+        return _artifact.publish(folder, {FILE: data}, candidate, self.name, shape, module_of, notes)
+
+    def load(self, artifact: Artifact, threads: int) -> Predict:
+        """Return a function on ``(n, C, H, W)`` that runs one image after the other.
+
+        Raises:
+            FileError: a file is missing or damaged.
+        """
+        _artifact.check_files(artifact)
+        session = _session(artifact, session_options(threads))
+
+        def run(image: Array) -> Array:
+            out: Array = session.run(None, {"input": image})[0]
+            return out
+
+        return _artifact.one_by_one(artifact, run)
+
+    def layer_times(self, artifact: Artifact, threads: int, n: int) -> LayerTimes | None:
+        """Return the median time of every kernel over ``n`` profiled runs, with the module that it belongs to."""
+        from flyweight.runtimes._onnx_times import layer_times
+
+        _artifact.check_files(artifact)
+        return layer_times(artifact, threads, n, session_options(threads))
+
+
+def session_options(threads: int) -> Any:
+    """Return the options that everything here runs with: all optimizations, no spinning threads, only errors logged.
+
+    A thread that spins between runs takes the core from what else is measured (two sessions on two cores: 4× slower).
+    """
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.log_severity_level = 3
+    return options
+
+
+def _session(artifact: Artifact, options: Any) -> Any:
+    import onnxruntime
+
+    try:
+        return onnxruntime.InferenceSession(str(artifact.files[0]), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # its own exceptions share no base but Exception
+        raise FileError(f"{artifact.files[0]}: ONNX Runtime can't load it ({error}). Export it again.") from error
+
+
+def _serialized(candidate: Candidate) -> tuple[bytes, dict[str, str], list[str]]:
+    """Return the file's bytes, node name -> module path, and notes."""
+    import onnx
+
+    from flyweight.runtimes._onnx_export import export_onnx
+    from flyweight.runtimes._onnx_int8 import quantize
+
+    model, module_of = export_onnx(candidate)
+    notes: list[str] = []
+    if candidate.quantization is not None:
+        calibration = _artifact.calibration_of(candidate)
+        model, module_of, notes = quantize(model, calibration, candidate.quantization.method, module_of)
+    for key, text in _artifact.metadata(candidate).items():
+        model.metadata_props.add(key=key, value=text)
+    try:
+        onnx.checker.check_model(model, full_check=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        raise ExportError(f"the exported ONNX file does not pass ONNX's checker: {error}") from error
+    names = {node.name for node in model.graph.node}
+    return model.SerializeToString(deterministic=True), {k: v for k, v in module_of.items() if k in names}, notes
+
+
+MEMBERS = {"onnxruntime": OnnxRuntime()}
