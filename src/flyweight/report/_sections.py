@@ -21,8 +21,7 @@ def ladder(report: Report) -> str:
         kind = "control" if rung.control else "last" if rung is steps[-1] else ""
         rows.append((kind, [_cell(column, rung) for column in columns]))
     runtime = figures.runtime_title(figures.primary(report))
-    hint = f"Scores and file are those of the artifact exported for {runtime}, scored on the test split. "
-    hint += "Click a heading to sort."
+    hint = f"Scores and file are those of the artifact exported for {runtime}, scored on the test split."
     controls = " Controls stand beside the ladder, below it in this table." if figures.controls(report) else ""
     caption = "Every rung, exported, scored and timed."
     return section(

@@ -4,6 +4,7 @@ for (const table of document.querySelectorAll("table.sortable")) {
   [...heads].forEach((head, column) => {
     const button = document.createElement("button");
     button.type = "button";
+    button.title = head.title ? `${head.title}: sort` : "sort";
     button.append(...head.childNodes);
     head.append(button);
     button.addEventListener("click", () => {
