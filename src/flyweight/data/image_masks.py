@@ -1,0 +1,184 @@
+"""The user's own data for segmentation: a folder of images and a folder of masks.
+
+::
+
+    mine/
+      images/0001.jpg   PNG or JPEG
+      masks/0001.png    same name, same size; palette or grey: class indices; RGB: the classes' colours; 255: no truth
+      classes.json      [{"name": "background", "index": 0}, {"name": "leaf", "index": 1, "color": [0, 160, 0]}]
+      train.txt  val.txt  test.txt    names without ending, one a line; without them 70/15/15, drawn by hash
+
+Every file is read once when the data set is loaded, so that what is wrong is said before an hour of training, and so
+that mean, standard deviation and class shares are those of the whole training split. Later reads are one by one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import deque
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from flyweight import files
+from flyweight.contracts import DataSet
+from flyweight.data._arrays import statistics
+from flyweight.data._classes import Classes, read_classes
+from flyweight.data._pictures import read_image, read_mask
+from flyweight.errors import DataError, UsageError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+SPLITS = ("train", "val", "test")
+VAL_SHARE = TEST_SHARE = 0.15
+_IMAGE_ENDINGS = (".png", ".jpg", ".jpeg")
+_MASK_ENDINGS = (".png",)
+
+
+@dataclass(frozen=True)
+class FolderSplit:
+    """Pairs of image and mask files, read when asked for."""
+
+    pairs: tuple[tuple[Path, Path], ...]
+    classes: Classes
+
+    def __len__(self) -> int:
+        """Return the number of images."""
+        return len(self.pairs)
+
+    def __getitem__(self, index: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        """Return image ``(H, W, 3)`` and mask ``(H, W)``.
+
+        Raises:
+            DataError: a file can't be used; the message names it.
+        """
+        image_path, mask_path = self.pairs[index]
+        image, mask = read_image(image_path), read_mask(mask_path, self.classes)
+        if image.shape[:2] != mask.shape:
+            sizes = "{1}x{0}, but its image is {3}x{2}".format(*mask.shape, *image.shape[:2])
+            raise DataError(f"{mask_path}: {sizes}. Every mask needs its image's size.")
+        return image, mask
+
+
+def load(folder: Path | None = None, seed: int = 0) -> DataSet:
+    """Return the data set in ``folder``; ``seed`` draws the split where the folder brings none.
+
+    Raises:
+        UsageError: no folder.
+        DataError: something in it can't be used; the message names the file, what is wrong and what is allowed.
+    """
+    if folder is None:
+        raise UsageError("'image_masks' is for a folder of yours. Give the folder's path instead.")
+    classes = read_classes(folder)
+    pairs = _pairs(folder)
+    names = _listed(folder, pairs) or _drawn(folder, sorted(pairs), seed)
+    train, val, test = (FolderSplit(tuple(pairs[name] for name in names[split]), classes) for split in SPLITS)
+    sizes: set[tuple[int, int]] = set()
+    numbers = statistics(_read_all(train, sizes), len(classes.names))
+    deque(chain(_read_all(val, sizes), _read_all(test, sizes)), maxlen=0)  # read for its errors and sizes alone
+    return DataSet(
+        name=folder.resolve().name, class_names=classes.names, train=train, val=val, test=test, mean=numbers.mean,
+        std=numbers.std, class_shares=numbers.class_shares, size=sizes.pop() if len(sizes) == 1 else None,
+        colors=classes.colors,
+    )  # fmt: skip
+
+
+def _read_all(split: FolderSplit, sizes: set[tuple[int, int]]) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.uint8]]]:
+    """Yield every pair of a split and note its height and width."""
+    for index in range(len(split)):
+        image, mask = split[index]
+        sizes.add((image.shape[0], image.shape[1]))
+        yield image, mask
+
+
+def _pairs(folder: Path) -> dict[str, tuple[Path, Path]]:
+    """Return image and mask by their common name."""
+    images, masks = _by_name(folder / "images", _IMAGE_ENDINGS), _by_name(folder / "masks", _MASK_ENDINGS)
+    if not images:
+        raise DataError(f"{folder / 'images'}: no image in it. Put PNG or JPEG files there.")
+    if missing := sorted(images.keys() - masks.keys()):
+        raise DataError(
+            f"{images[missing[0]]}: no mask {missing[0]}.png in masks/{_more(missing)}. Add it, or remove the image."
+        )
+    if alone := sorted(masks.keys() - images.keys()):
+        raise DataError(
+            f"{masks[alone[0]]}: no image '{alone[0]}' in images/{_more(alone)}. Add it, or remove the mask."
+        )
+    return {name: (images[name], masks[name]) for name in images}
+
+
+def _by_name(folder: Path, endings: Collection[str]) -> dict[str, Path]:
+    """Return the files of a folder by their names without ending; hidden files are passed over."""
+    try:
+        paths = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    except OSError as error:
+        raise files.file_error(folder, "read the folder", error) from error
+    found: dict[str, Path] = {}
+    for path in paths:
+        if path.suffix.lower() not in endings:
+            raise DataError(
+                f"{path}: ends in '{path.suffix}'; allowed here are {', '.join(endings)}. Convert or remove it."
+            )
+        if path.stem in found:
+            raise DataError(f"{path}: {found[path.stem].name} has the same name. Keep one of the two.")
+        found[path.stem] = path
+    return found
+
+
+def _listed(folder: Path, known: Collection[str]) -> dict[str, list[str]] | None:
+    """Return the names in train.txt, val.txt and test.txt, or None without any of the three."""
+    paths = {split: folder / f"{split}.txt" for split in SPLITS}
+    present = [split for split, path in paths.items() if path.exists()]
+    if not present:
+        return None
+    if missing := [paths[split] for split in SPLITS if split not in present]:
+        raise DataError(f"{missing[0]}: missing, but {present[0]}.txt is there. Write all three lists, or none.")
+    listed = {split: _names_in(path, known) for split, path in paths.items()}
+    _check_disjoint(paths, listed)
+    return listed
+
+
+def _names_in(path: Path, known: Collection[str]) -> list[str]:
+    try:
+        text = files.read_bytes(path, max_bytes=1 << 26).decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: not a text file in UTF-8 ({error}). Save it as UTF-8.") from error
+    names = [line.strip() for line in text.splitlines() if line.strip()]
+    if not names:
+        raise DataError(f"{path}: the split is empty. List at least one image's name, without ending.")
+    for name in names:
+        if name not in known:
+            raise DataError(f"{path}: '{name[:80]}' is no image in images/. Write the file's name without its ending.")
+    return names
+
+
+def _check_disjoint(paths: Mapping[str, Path], listed: Mapping[str, Sequence[str]]) -> None:
+    place: dict[str, str] = {}
+    for split, names in listed.items():
+        for name in names:
+            if name in place:
+                raise DataError(
+                    f"{paths[split]}: '{name}' is listed in {place[name]}.txt already. An image may be listed only once."
+                )
+            place[name] = split
+
+
+def _drawn(folder: Path, names: Sequence[str], seed: int) -> dict[str, list[str]]:
+    """Draw the splits: names sorted by a hash of seed and name, then cut; at least one for val and for test."""
+    if len(names) < len(SPLITS):
+        raise DataError(f"{folder}: {len(names)} images leave a split empty. Give at least 3, better 100.")
+    shuffled = sorted(names, key=lambda name: hashlib.sha256(f"{seed}:{name}".encode()).digest())
+    test = max(1, round(len(names) * TEST_SHARE))
+    val = max(1, round(len(names) * VAL_SHARE))
+    return {"test": shuffled[:test], "val": shuffled[test : test + val], "train": sorted(shuffled[test + val :])}
+
+
+def _more(names: Sequence[str]) -> str:
+    return f" (and {len(names) - 1} more like it)" if len(names) > 1 else ""
+
+
+MEMBERS = {"image_masks": load}
