@@ -25,6 +25,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+MOST_NAMES = 16  # a message lists no more names than these
+
 
 class FlyweightError(Exception):
     """Anything that the user can mend; ``exit_code`` is what the command line ends with."""
@@ -89,6 +91,11 @@ class OverBudgetError(FlyweightError):
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> UsageError:
     """Return the error for a name that does not exist, with the nearest ones first."""
     names = sorted(known)
-    near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
-    hint = f"Did you mean {' or '.join(near)}? " if near else ""
-    return UsageError(f"no {kind} is named '{name}'. {hint}Known: {', '.join(names) or 'none'}.")
+    listed = ", ".join(names[:MOST_NAMES]) + (f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else "")
+    return UsageError(f"no {kind} is named '{name}'. {did_you_mean(name, names)}Known: {listed or 'none'}.")
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return ``"Did you mean x or y? "`` with the names nearest to ``name``, or nothing where none is near."""
+    near = difflib.get_close_matches(name, sorted(known), n=3, cutoff=0.5)
+    return f"Did you mean {' or '.join(near)}? " if near else ""

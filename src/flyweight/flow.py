@@ -358,7 +358,9 @@ def export(
     precision: str = "fp32",
     data: str | None = None,
 ) -> list[Artifact]:
-    """Export to each runtime, into ``folder/RUNTIME``; int8 calibrates on the training images of ``data``.
+    """Export to each runtime, into ``folder/RUNTIME``, with ``artifact.json`` beside the files.
+
+    int8 calibrates on training images of ``data``.
 
     Raises:
         UsageError: int8 without data, or an unknown name.
@@ -373,7 +375,10 @@ def export(
         train = load_dataset(data).train
         chosen = np.linspace(0, len(train) - 1, min(64, len(train))).astype(int)
         candidate = QuantizeInt8().apply(candidate, Env(tuple(train[int(i)][0] for i in chosen)))
-    return [RUNTIMES.get(name).export(candidate, Path(folder) / name) for name in runtimes]
+    made = [RUNTIMES.get(name).export(candidate, Path(folder) / name) for name in runtimes]
+    for artifact in made:  # the preprocessing travels with the files
+        files.write_json(Path(folder) / artifact.runtime / "artifact.json", artifact.to_json())
+    return made
 
 
 def render(folder: Path | str) -> Path:

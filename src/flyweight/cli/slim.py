@@ -29,7 +29,7 @@ from flyweight.cli._progress import shown
 @click.option(
     "--steps",
     type=click.IntRange(1, 1_000_000),
-    show_default="300, short 120",
+    show_default="200, short 100",
     help="Training steps per rung, of 16 images.",
 )
 @click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, help="Seed of weights and batches.")
@@ -86,17 +86,16 @@ def slim(
 
 
 def _print_plan(data: str, lines: Sequence[str]) -> None:
+    """Print what the data holds and what each rung would be."""
+    from flyweight.cli._tables import print_table, say
     from flyweight.data import load_dataset
 
     found = load_dataset(data)
-    shares = ", ".join(f"{name} {share:.1%}" for name, share in zip(found.class_names, found.class_shares, strict=True))
-    click.echo(
-        f"{found.name}: {len(found.train)} images to train on, {len(found.val)} to validate, {len(found.test)} to test"
-    )
-    click.echo(f"classes, by share of the training pixels: {shares}")
-    click.echo()
-    for line in lines:
-        click.echo(line)
+    shares = [f"{name} {share * 100:.1f} %" for name, share in zip(found.class_names, found.class_shares, strict=True)]
+    say(f"{found.name}: {len(found.train)} images to train on, {len(found.val)} to validate, {len(found.test)} to test")
+    say(f"classes, by share of the training pixels: {', '.join(shares)}")
+    say()
+    print_table(["rung", "what would be done"], [line.split(maxsplit=1) for line in lines], left=2)
 
 
 MEMBERS = {"slim": slim}
