@@ -25,7 +25,8 @@ def _data_sets() -> Iterable[tuple[str, str]]:
     from flyweight.data import DATASETS
 
     for name in DATASETS.names():
-        yield name, _first_line(sys.modules[DATASETS.get(name).__module__])
+        shown = "FOLDER" if name == "image_masks" else name
+        yield shown, _first_line(sys.modules[DATASETS.get(name).__module__])
 
 
 def _plans() -> Iterable[tuple[str, str]]:
@@ -48,7 +49,8 @@ def _transforms() -> Iterable[tuple[str, str]]:
     from flyweight.transforms import TRANSFORMS
 
     for name in TRANSFORMS.names():
-        yield name, _first_line(TRANSFORMS.get(name))
+        shown = "FOLDER" if name == "image_masks" else name
+        yield shown, _first_line(TRANSFORMS.get(name))
 
 
 def _first_line(value: object) -> str:

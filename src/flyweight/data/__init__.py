@@ -34,6 +34,6 @@ def load_dataset(name_or_path: str | Path, seed: int = 0) -> DataSet:
         return DATASETS.get("image_masks")(Path(text), seed)
     names = [name for name in DATASETS.names() if name != "image_masks"]
     raise UsageError(
-        f"'{text}' is neither a folder nor a data set. {did_you_mean(text, names)}Give a folder with images/ and masks/, or one of: "
-        f"{', '.join(names)}."
+        f"'{text}' is neither a folder nor a data set. {did_you_mean(text, names)}"
+        f"Give a folder with images/ and masks/, or one of: {', '.join(names)}."
     )
