@@ -21,6 +21,7 @@ def paint(folder: Path, count: int = 24) -> Path:
     rows, columns = np.mgrid[:160, :160]
     for kind in ("images", "masks"):
         (folder / kind).mkdir(parents=True, exist_ok=True)
+    (folder / "classes.json").write_text('[{"name": "ground", "index": 0}, {"name": "disc", "index": 1}]')
     for index in range(count):
         y, x, radius = rng.integers(40, 120), rng.integers(40, 120), rng.integers(15, 40)
         disc = (rows - y) ** 2 + (columns - x) ** 2 < radius**2

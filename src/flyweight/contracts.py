@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeAlias, runtime_checkable
 
 from flyweight.graph import Graph, Node
 from flyweight.spec import ArchSpec
@@ -266,9 +266,9 @@ class Transform(Protocol):
     ``exact``: outputs are the same before and after, within ``tolerance`` of the largest output.
     """
 
-    name: str
-    exact: bool
-    tolerance: float
+    name: ClassVar[str]
+    exact: ClassVar[bool]
+    tolerance: ClassVar[float]
 
     def requires(self, candidate: Candidate) -> None:
         """Raise TransformError, naming the layer, where the edit can't be made."""

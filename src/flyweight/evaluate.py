@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from flyweight.contracts import DataSet, Predict, Preprocessing, Progress, Silent, Split
+from flyweight.contracts import Candidate, DataSet, Predict, Preprocessing, Progress, Silent, Split
 from flyweight.errors import DataError, MeasurementError, UsageError
 from flyweight.tasks.segment import SegmentMetrics, masks_of, measure_masks
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+    from torch import Tensor, nn
 
 
 def preprocess(images: NDArray[np.uint8], preprocessing: Preprocessing) -> NDArray[np.float32]:
@@ -168,3 +169,22 @@ def parity(reference: Predict, other: Predict, inputs: NDArray[np.float32]) -> t
         total, count = total + float(difference.sum()), count + difference.size
     scale = largest or 1.0  # a reference that is zero everywhere: the difference itself
     return largest_difference / scale, total / count / scale
+
+
+def torch_predict(module: nn.Module) -> Predict:
+    """Return a PyTorch module as a function from ndarray to ndarray; it runs without gradients."""
+    import torch
+
+    def predict(inputs: NDArray[np.float32]) -> NDArray[np.float32]:
+        with torch.inference_mode():
+            out: NDArray[np.float32] = module(torch.from_numpy(inputs)).numpy()
+        return out
+
+    return predict
+
+
+def example_input(candidate: Candidate) -> Tensor:
+    """Return zeros of the candidate's input shape, batch 1."""
+    import torch
+
+    return torch.zeros(candidate.input_shape)

@@ -22,6 +22,7 @@ _REASONS = {
     errno.EDQUOT: "your disk quota is used up. Free some space, or choose another folder",
     errno.EROFS: "the file system is read-only. Choose another folder",
     errno.EACCES: "permission denied. Choose a folder you may write to",
+    errno.EEXIST: "a part of the path is a file, not a folder. Choose another path",
     errno.ENOTDIR: "a part of the path is a file, not a folder. Choose another path",
     errno.EISDIR: "it is a folder, not a file. Choose another path",
     errno.ENOENT: "it does not exist. Check the path",

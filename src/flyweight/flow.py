@@ -5,10 +5,10 @@ export, render.
 from __future__ import annotations
 
 import datetime
-import importlib.util
 import os
 import platform
 import sys
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
@@ -30,7 +30,8 @@ from flyweight.contracts import (
     Silent,
 )
 from flyweight.data import load_dataset
-from flyweight.errors import FileError, RuntimeMissingError, UsageError
+from flyweight.errors import RuntimeMissingError, UsageError
+from flyweight.evaluate import example_input
 from flyweight.graph import Graph
 from flyweight.ladder import Plan, PlannedRung, plan_named, steps_of
 from flyweight.measure import hardware, measure, measure_layers
@@ -41,7 +42,7 @@ from flyweight.report.picture import network_svg
 from flyweight.report.value import LayerRow, Report, Rung, TestTile
 from flyweight.rung import Context, candidate_of, exported, layer_rows, make_rung
 from flyweight.runtimes import RUNTIMES
-from flyweight.saved import fresh_candidate, load_candidate
+from flyweight.saved import candidate_from_function, fresh_candidate, load_candidate
 from flyweight.spec import ArchSpec
 from flyweight.tasks.segment import image_png_uri, mask_png_uri
 from flyweight.train import Recipe
@@ -257,7 +258,7 @@ def open_model(name: str, *, resolution: int | None = None, classes: int | None 
     if path.is_dir() or (":" in name and Path(name.rpartition(":")[0]).is_dir()):
         return _open_rung(name)
     if ".py:" in name:
-        return _open_function(name, resolution or 224)
+        return candidate_from_function(name, resolution or 224)
     spec = (
         ArchSpec.loads(files.read_bytes(path, 2**24).decode("utf-8", "replace"))
         if path.suffix == ".json"
@@ -267,9 +268,13 @@ def open_model(name: str, *, resolution: int | None = None, classes: int | None 
         spec = spec.replace(input=replace(spec.input, height=resolution, width=resolution))
     if classes:
         spec = spec.replace(classes=classes)
-    ones = (1.0,) * spec.input.channels
-    zeros = (0.0,) * spec.input.channels
-    return fresh_candidate(spec, Preprocessing(spec.input.height, spec.input.width, zeros, ones), seed=0)
+    return fresh_candidate(spec, _plain_preprocessing(spec), seed=0)
+
+
+def _plain_preprocessing(spec: ArchSpec) -> Preprocessing:
+    """Return preprocessing that only resizes and scales to 0..1: nothing is known of the images."""
+    channels = spec.input.channels
+    return Preprocessing(spec.input.height, spec.input.width, (0.0,) * channels, (1.0,) * channels)
 
 
 def _open_rung(name: str) -> Candidate:
@@ -297,25 +302,6 @@ def context_of(folder: Path) -> Context:
     )  # fmt: skip
 
 
-def _open_function(name: str, resolution: int) -> Candidate:
-    from torch import nn
-
-    file, _, function = name.rpartition(":")
-    if not Path(file).is_file():
-        raise FileError(f"{file}: it does not exist. Check the path before ':{function}'.")
-    loader = importlib.util.spec_from_file_location("flyweight_user_model", file)
-    if loader is None or loader.loader is None:
-        raise UsageError(f"{file}: not a Python file.")
-    module = importlib.util.module_from_spec(loader)
-    loader.loader.exec_module(module)
-    if not callable(make := getattr(module, function, None)):
-        raise UsageError(f"{file} has no function '{function}'. Give the name of one that returns an nn.Module.")
-    network = make()
-    if not isinstance(network, nn.Module):
-        raise UsageError(f"{name} returned a {type(network).__name__}, but must return an nn.Module.")
-    return Candidate(network.eval(), Preprocessing(resolution, resolution))
-
-
 def profile_model(
     candidate: Candidate,
     name: str = "model",
@@ -330,11 +316,7 @@ def profile_model(
     Raises:
         GraphError, ExportError, MeasurementError: as each step says.
     """
-    import tempfile
-
-    import torch
-
-    profile = profile_module(candidate.module, torch.zeros(candidate.input_shape))
+    profile = profile_module(candidate.module, example_input(candidate))
     times = measurement = None
     if timed:
         _check_runtimes(("onnxruntime",))
@@ -399,12 +381,9 @@ def render(folder: Path | str) -> Path:
 
 
 def _picture(rung: Rung) -> str:
-    import torch
-
-    from flyweight.build import build
-
     spec = ArchSpec.from_json(rung.spec)
-    profile = profile_module(build(spec), torch.zeros(1, spec.input.channels, spec.input.height, spec.input.width))
+    candidate = fresh_candidate(spec, _plain_preprocessing(spec), seed=0)
+    profile = profile_module(candidate.module, example_input(candidate))
     times = {row.module: row.time_us for row in rung.layers if row.time_us}
     macs = {row.module: float(row.macs) for row in rung.layers if row.macs}
     title = f"{rung.name}: {rung.title}"

@@ -8,7 +8,7 @@ Every step leaves a file in the rung's folder when it is done, and is not done a
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -29,7 +29,7 @@ from flyweight.contracts import (
     Progress,
 )
 from flyweight.errors import ExportError
-from flyweight.evaluate import agreement, parity, predict_masks, preprocess, score
+from flyweight.evaluate import agreement, example_input, parity, predict_masks, preprocess, score, torch_predict
 from flyweight.ladder import Plan, PlannedRung, steps_of
 from flyweight.measure import measure_layers, measure_pair
 from flyweight.profile import Profile, profile_module
@@ -97,7 +97,7 @@ def make_rung(planned: PlannedRung, context: Context) -> Rung:
     if whole.exists():
         return rung_from_json(files.read_json(whole))
     candidate, training = candidate_of(planned, context)
-    profile = profile_module(candidate.module, _example(candidate))
+    profile = profile_module(candidate.module, example_input(candidate))
     reference = _truth(candidate, context)
     artifacts, skipped = _artifacts(planned, candidate, context)
     scores = {name: _score(planned, artifact, reference, context) for name, artifact in artifacts.items()}
@@ -188,27 +188,9 @@ class Reference:
     metrics: Mapping[str, Any]
 
 
-def torch_predict(candidate: Candidate) -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:
-    """Return the PyTorch module as a function from ndarray to ndarray."""
-    import torch
-
-    def predict(inputs: NDArray[np.float32]) -> NDArray[np.float32]:
-        with torch.inference_mode():
-            out: NDArray[np.float32] = candidate.module(torch.from_numpy(inputs)).numpy()
-        return out
-
-    return predict
-
-
-def _example(candidate: Candidate) -> Any:
-    import torch
-
-    return torch.zeros(candidate.input_shape)
-
-
 def _truth(candidate: Candidate, context: Context) -> Reference:
     masks = predict_masks(
-        torch_predict(candidate), context.data.test, candidate.preprocessing, context.progress, "PyTorch"
+        torch_predict(candidate.module), context.data.test, candidate.preprocessing, context.progress, "PyTorch"
     )
     return Reference(candidate, masks, score(masks, context.data.test, context.data).to_json())
 
@@ -251,7 +233,7 @@ def _score(planned: PlannedRung, artifact: Artifact, reference: Reference, conte
         record = {
             "metrics": score(masks, context.data.test, context.data).to_json(),
             "agreement": agreement(masks, reference.masks),
-            "max_difference": parity(torch_predict(reference.candidate), predict, inputs)[0],
+            "max_difference": parity(torch_predict(reference.candidate.module), predict, inputs)[0],
             "samples": [[i, mask_png_uri(masks[i], context.data.colors)] for i in context.tiles],
         }
         files.write_json(path, record)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
+from torch import nn
 
 from flyweight import files
 from flyweight.build import build
@@ -72,6 +74,31 @@ def fresh_candidate(spec: ArchSpec, preprocessing: Preprocessing, seed: int) -> 
     """Return a newly built, untrained candidate."""
     with torch.no_grad():
         return Candidate(build(spec, seed), preprocessing, spec)
+
+
+def candidate_from_function(name: str, resolution: int) -> Candidate:
+    """Return the module that a user's function makes, as a candidate at ``resolution`` x ``resolution`` pixels.
+
+    Args:
+        name: ``file.py:function``. The file is executed: give only your own.
+
+    Raises:
+        FileError, UsageError: no such file or function, or it returns no ``nn.Module``.
+    """
+    file, _, function = name.rpartition(":")
+    if not Path(file).is_file():
+        raise FileError(f"{file}: it does not exist. Check the path before ':{function}'.")
+    loader = importlib.util.spec_from_file_location("flyweight_user_model", file)
+    if loader is None or loader.loader is None:
+        raise UsageError(f"{file}: not a Python file.")
+    module = importlib.util.module_from_spec(loader)
+    loader.loader.exec_module(module)
+    if not callable(make := getattr(module, function, None)):
+        raise UsageError(f"{file} has no function '{function}'. Give the name of one that returns an nn.Module.")
+    network = make()
+    if not isinstance(network, nn.Module):
+        raise UsageError(f"{name} returned a {type(network).__name__}, but must return an nn.Module.")
+    return Candidate(network.eval(), Preprocessing(resolution, resolution))
 
 
 def _change_json(change: Change) -> dict[str, Any]:

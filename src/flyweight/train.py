@@ -97,7 +97,7 @@ def train(
         if folder and (step + 1) % recipe.checkpoint_steps == 0 and step + 1 < recipe.steps:
             _save(folder, module, optimizer, losses, time.perf_counter() - started, _key(candidate, recipe, seed, data))
     progress.finish()
-    module = module.to(memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
+    module = module.to(memory_format=torch.contiguous_format).eval()
     return TrainResult(replace(candidate, module=module), tuple(losses), time.perf_counter() - started)
 
 
@@ -178,7 +178,8 @@ def _flipped(
 
 
 def _groups(module: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
-    decayed, free = [], []
+    decayed: list[Tensor] = []
+    free: list[Tensor] = []
     for parameter in module.parameters():
         depthwise_or_vector = parameter.dim() < 2 or (parameter.dim() == 4 and parameter.shape[1] == 1)
         (free if depthwise_or_vector else decayed).append(parameter)

@@ -1,0 +1,203 @@
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from flyweight import flow
+from flyweight.errors import FileError, FlyweightError, UsageError
+from flyweight.report import load_report
+from flyweight.report.value import Report
+from tests import tiny
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny.paint(tmp_path_factory.mktemp("discs"))
+
+
+@pytest.fixture(scope="module")
+def whole(data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Report]:
+    """An unbroken run of all five rungs."""
+    out = tmp_path_factory.mktemp("whole") / "run"
+    torch.set_num_threads(1)
+    return out, tiny.run(data, out)
+
+
+def test_every_rung_is_an_exported_scored_and_timed_artifact(whole: tuple[Path, Report]) -> None:
+    out, report = whole
+    assert [rung.name for rung in report.rungs] == ["v0", "control", "v1", "v2", "v3"]
+    for rung in report.rungs:
+        artifact = rung.artifacts["onnxruntime"]
+        assert (out / artifact.file).stat().st_size == artifact.bytes
+        assert artifact.metrics["tiles"] == report.data["test"]
+        assert rung.timings[0].median_ms > 0
+        assert rung.timings[0].speedup == rung.timings[0].reference_median_ms / rung.timings[0].median_ms
+        assert rung.timings[0].peak_rss_bytes > rung.timings[0].baseline_rss_bytes > 0
+        assert len(rung.slowest()) == 5
+
+
+def test_float_artifacts_agree_with_pytorch_and_int8_nearly(whole: tuple[Path, Report]) -> None:
+    for rung in whole[1].rungs:
+        assert rung.artifacts["onnxruntime"].agreement > (0.9999 if rung.precision == "fp32" else 0.97)
+
+
+def test_folding_changes_neither_score_nor_macs(whole: tuple[Path, Report]) -> None:
+    before, after = whole[1].rung("v1"), whole[1].rung("v2")
+    assert after.macs == before.macs
+    assert after.artifacts["onnxruntime"].metrics["miou"] == pytest.approx(
+        before.artifacts["onnxruntime"].metrics["miou"], abs=1e-3
+    )
+
+
+def test_half_the_resolution_has_a_quarter_of_the_macs(whole: tuple[Path, Report]) -> None:
+    assert whole[1].rung("v0").macs == 4 * whole[1].rung("v1").macs
+
+
+def test_every_rung_is_scored_on_the_full_mask(whole: tuple[Path, Report]) -> None:
+    for rung in whole[1].rungs:
+        pixels = sum(sum(row) for row in rung.artifacts["onnxruntime"].metrics["confusion"])
+        assert pixels == whole[1].data["test"] * 64 * 64
+
+
+def test_the_written_report_is_the_one_returned(whole: tuple[Path, Report]) -> None:
+    assert load_report(whole[0]) == whole[1]
+
+
+def test_the_page_is_one_offline_file_under_two_megabytes(whole: tuple[Path, Report]) -> None:
+    text = (whole[0] / "report.html").read_text()
+    assert len(text) < 2_000_000
+    assert "http://" not in text.replace("http://www.w3.org/", "") and "https://" not in text
+
+
+def test_a_second_run_does_nothing_twice_and_ends_with_the_same_report(data: Path, whole: tuple[Path, Report]) -> None:
+    out, report = whole
+    before = {path: path.stat().st_mtime_ns for path in (out / "rungs").rglob("*") if path.is_file()}
+    assert tiny.run(data, out).rungs == report.rungs
+    assert {path: path.stat().st_mtime_ns for path in (out / "rungs").rglob("*") if path.is_file()} == before
+
+
+def test_a_folder_with_another_run_is_refused_with_what_differs(data: Path, whole: tuple[Path, Report]) -> None:
+    with pytest.raises(UsageError, match=r"holds a run with steps 45, but 7 is asked for. Choose another --out"):
+        tiny.run(data, whole[0], steps=7)
+
+
+def test_a_rung_of_a_run_opens_as_a_model(whole: tuple[Path, Report]) -> None:
+    candidate = flow.open_model(f"{whole[0]}:v1")
+    assert candidate.input_shape == (1, 3, 32, 32)
+    assert candidate.preprocessing.class_names
+
+
+def test_an_unfinished_rung_is_refused_with_those_there_are(whole: tuple[Path, Report]) -> None:
+    with pytest.raises(UsageError, match=r"has no finished rung 'v9'. It has: v0, control, v1, v2, v3"):
+        flow.open_model(f"{whole[0]}:v9")
+
+
+def test_a_function_in_a_file_opens_as_a_model_and_is_counted(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text("import torch\n\ndef net():\n    return torch.nn.Conv2d(3, 4, 3, padding=1)\n")
+    profile = flow.profile_model(flow.open_model(f"{tmp_path}/mine.py:net", resolution=10), timed=False)
+    assert profile.macs == 10 * 10 * 4 * 3 * 3 * 3  # H*W*K * C*R*S
+
+
+def test_plan_lines_say_parents_and_steps_without_doing_anything() -> None:
+    lines = flow.plan_lines("tiny", steps=10)
+    assert lines[1] == "control  with skips; from v0; 10 steps (20 in all); control"
+    assert "not trained" in lines[4]
+
+
+@pytest.mark.parametrize("runtime", ["onnxruntime"])
+def test_int8_export_without_images_says_what_to_give(whole: tuple[Path, Report], tmp_path: Path, runtime: str) -> None:
+    with pytest.raises(UsageError, match=r"int8 needs images to calibrate on. Name a data set"):
+        flow.export(flow.open_model(f"{whole[0]}:v1"), tmp_path, [runtime], precision="int8")
+
+
+# ---- killed, full, unwritable -------------------------------------------------------------------------------------
+
+
+def kill_when(reached: Callable[[Path], bool], data: Path, out: Path) -> None:
+    """Run the tiny plan in a process of its own and kill -9 it as soon as ``reached`` says so."""
+    command = [sys.executable, "-m", "tests.tiny", str(data), str(out)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, start_new_session=True) as process:
+        deadline = time.monotonic() + 120
+        while not reached(out):
+            assert process.poll() is None, f"ended before it could be killed: {process.stderr.read().decode()}"  # type: ignore[union-attr]
+            assert time.monotonic() < deadline
+            time.sleep(0.002)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+KILLS: dict[str, Callable[[Path], bool]] = {
+    "in training": lambda out: (out / "rungs/v0/training.pt").exists(),
+    "in the export": lambda out: (out / "rungs/v1/weights.safetensors").exists(),
+    "in scoring": lambda out: (out / "rungs/control/onnxruntime/artifact.json").exists(),
+    "in a measurement": lambda out: (out / "rungs/v1/onnxruntime/score.json").exists(),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("moment", KILLS)
+def test_killed_the_same_run_goes_on_and_ends_with_the_same_report(
+    moment: str, data: Path, whole: tuple[Path, Report], tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    kill_when(KILLS[moment], data, out)
+    done = {path: path.stat().st_mtime_ns for path in out.rglob("rung.json")}
+    done |= {path: path.stat().st_mtime_ns for path in out.rglob("weights.safetensors")}
+    report = tiny.run(data, out)
+    assert tiny.facts(report) == tiny.facts(whole[1])
+    assert {path: path.stat().st_mtime_ns for path in done} == done  # nothing finished was done again
+    assert not list(out.rglob("*.part"))
+
+
+def test_a_full_disk_is_a_clear_error_and_leaves_no_half_written_file(
+    data: Path, whole: tuple[Path, Report], tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    shutil.copytree(whole[0], out)
+    for path in out.rglob("report*"):
+        path.unlink()
+    (out / "report.json.part").symlink_to("/dev/full")  # every write to it says that no space is left on the device
+    with pytest.raises(FileError, match=r"report\.json: can't write: the disk is full"):
+        tiny.run(data, out)
+    assert not (out / "report.json").exists()
+    assert tiny.run(data, out).rungs == whole[1].rungs
+
+
+def test_an_output_folder_that_is_a_file_is_a_clear_error(data: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("")
+    with pytest.raises(FileError, match=r"can't (read|write): a part of the path is a file"):
+        tiny.run(data, tmp_path / "out")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_read_only_output_folder_is_a_clear_error(data: Path, tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    with pytest.raises(FileError, match="permission denied"):
+        tiny.run(data, tmp_path / "out")
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"report_version": 9}', "{"])
+def test_a_damaged_report_is_a_named_error(text: str, tmp_path: Path) -> None:
+    (tmp_path / "report.json").write_text(text)
+    with pytest.raises(FlyweightError, match=r"report\.json"):
+        flow.render(tmp_path)
+
+
+def test_the_run_notes_its_settings_first(whole: tuple[Path, Report]) -> None:
+    assert json.loads((whole[0] / "run.json").read_text())["plan"] == "tiny"
