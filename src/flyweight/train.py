@@ -12,6 +12,7 @@ import math
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
+from pickle import UnpicklingError  # only the name of what torch.load raises: weights_only=True unpickles no code
 from typing import Any
 
 import numpy as np
@@ -222,7 +223,7 @@ def _resume(
         module.load_state_dict(state["module"])
         optimizer.load_state_dict(state["optimizer"])
         return list(state["losses"]), float(state["seconds"])
-    except (RuntimeError, KeyError, TypeError, ValueError, EOFError, OSError) as error:
+    except (UnpicklingError, RuntimeError, KeyError, TypeError, ValueError, EOFError, OSError) as error:
         raise FileError(
             f"{path}: a damaged checkpoint ({type(error).__name__}). Delete it to train this rung anew."
         ) from error
