@@ -317,7 +317,8 @@ def test_an_in_place_write_into_a_view_moves_the_view_only() -> None:
         x[:, :1] += 1
         return x
 
-    assert sum(moved(half, image())) == 4 * 2 * 64 + 4 * 2 * 64  # the addition, then the assignment that Python makes of it
+    # the addition, then the assignment that Python makes of it
+    assert sum(moved(half, image())) == 4 * 2 * 64 + 4 * 2 * 64
 
 
 def test_an_embedding_moves_the_rows_it_fetches() -> None:

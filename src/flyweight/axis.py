@@ -1,4 +1,4 @@
-"""What the positions along one axis see of another axis, as a repeating pattern of intervals: exact integer arithmetic."""
+"""What positions along one axis see of another axis: a repeating pattern of intervals, in exact integers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from fractions import Fraction
 
 @dataclass(frozen=True, slots=True)
 class Axis:
-    """Position ``i`` sees the pixels ``low[i] … high[i]``; after a period the pattern repeats, ``advance`` pixels further on.
+    """Position ``i`` sees the pixels ``low[i] … high[i]``; after a period it repeats, ``advance`` pixels further on.
 
     ``whole`` marks that some operator on the way looked at all pixels; the pattern then still tells the stride.
     """
@@ -31,7 +31,7 @@ class Axis:
         return max(high - low + 1 for low, high in zip(self.low, self.high, strict=True))
 
     def at(self, position: int) -> tuple[int, int]:
-        """Return the first and the last pixel that ``position`` sees; the last is before the first where it sees none."""
+        """Return the first and the last pixel that ``position`` sees; last < first where it sees none."""
         turn, phase = divmod(position, self.period)
         return self.low[phase] + turn * self.advance, self.high[phase] + turn * self.advance
 
@@ -41,7 +41,7 @@ class Axis:
         return Axis((low,), (high,), 0, self.whole)
 
     def resampled(self, ratio: Fraction, sources: Callable[[int], Iterable[int]]) -> Axis:
-        """Return the axis whose position ``o`` reads the positions ``sources(o)``; ``ratio`` are passed per output position."""
+        """Return the axis whose position ``o`` reads the positions ``sources(o)``, ``ratio`` further on each time."""
         period = ratio.denominator * (self.period // math.gcd(self.period, ratio.numerator))
         seen = []
         for output in range(period):
@@ -65,7 +65,7 @@ class Axis:
         return self.resampled(Fraction(1, stride), sources)
 
     def hull(self, other: Axis, positions: int) -> Axis:
-        """Return the axis that sees what either sees; where their strides differ, it holds for the first ``positions``."""
+        """Return the axis that sees what either sees; if their strides differ, right for the first ``positions``."""
         main = self if self.advance else other
         if self.advance * other.period == other.advance * self.period:
             period = math.lcm(self.period, other.period)

@@ -1,8 +1,8 @@
-"""What one operator costs: MACs, bias adds, element-wise operations, bytes moved. One formula per operator, a table below.
+"""What one operator costs: MACs, bias adds, element-wise operations, bytes moved. A formula per operator, table below.
 
-MACs are the multiply-accumulates of convolutions and matrix products, attention and recurrent layers included, and nothing
-else: normalization, activations, pooling and additions stand in columns of their own. A FLOP count, where one is needed,
-is 2 · MACs. An operator without a formula gives None, never zero; under ``strict`` it is an error.
+MACs are the multiply-accumulates of convolutions and matrix products, attention and recurrent layers included, and
+nothing else: normalization, activations, pooling and additions stand in columns of their own. FLOPs, where they are
+needed, are 2 · MACs. An operator without a formula gives None, never zero; under ``strict`` it is an error.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ def count(node: Node, graph: Graph, *, strict: bool = False) -> Counts | None:
     if node.op not in FORMULAS:
         if strict:
             raise UnknownOperatorError(
-                f"layer '{node.module or '(root)'}': no formula for operator '{node.op}'. Replace it, or count without strict: it "
-                "then stands as an unknown row."
+                f"layer '{node.module or '(root)'}': no formula for operator '{node.op}'. Replace it, or count without "
+                "strict: it then stands as an unknown row."
             )
         return None
     read, written = [graph.info(name) for name in node.operands], [graph.info(name) for name in node.outputs]
@@ -151,8 +151,9 @@ def _matmul_bias(operation: _Operation) -> int:
 
 
 def _sdpa(operation: _Operation) -> int:
-    """Scores: batch · heads · L · S · E; weighted sum: batch · heads · L · S · E_v. Query ``(..., L, E)``, key ``(..., S, E)``.
+    """Scores: batch · heads · L · S · E; weighted sum: batch · heads · L · S · E_v.
 
+    Query ``(..., L, E)``, key ``(..., S, E)``, value ``(..., S, E_v)``.
     A causal mask changes nothing: the count is that of the dense product.
     """
     query, key, value = operation.read[:3]

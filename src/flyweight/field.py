@@ -1,10 +1,10 @@
 """Receptive field, stride and offset of every tensor, along each spatial axis of the network's first input.
 
 Exact integers, through branches, dilation, transposed convolution and up-sampling: along one axis, position ``i`` of a
-tensor sees the input pixels ``low(i) … high(i)``, and this repeats: ``low(i + P) = low(i) + A`` for a period of ``P`` positions
-that spans ``A`` pixels. The borders of the input are ignored, as usual: a field may be larger than the image. Pixels count
-even where a weight is zero. Operators that look at all of an axis (global pooling, attention, a fully connected layer) see
-the whole input; so does, as an upper bound, a reshape that mixes a spatial dimension with another.
+tensor sees the input pixels ``low(i) … high(i)``, and this repeats: ``low(i + P) = low(i) + A`` for a period of ``P``
+positions that spans ``A`` pixels. The borders of the input are ignored, as usual: a field may be larger than the image.
+Pixels count even where a weight is zero. Operators that look at all of an axis (global pooling, attention, a fully
+connected layer) see the whole input; so does, as an upper bound, a reshape that mixes a spatial dimension with another.
 
 Source of the plain formulas: Araujo, Norris, Sim 2019 (distill.pub, 10.23915/distill.00021).
 """
@@ -148,7 +148,7 @@ def _alias(node: Node, graph: Graph, name: str, places: _Places, index: int) -> 
 
 
 def _windowed(change: Callable[[Node, int, int, Axis], Axis]) -> _Rule:
-    """Return the rule of an operator that treats the dimensions behind the channels: ``change(node, k, count, axis)``."""
+    """Return the rule of an operator that works along the dimensions behind the channels, by ``change``."""
 
     def rule(node: Node, graph: Graph, name: str, places: _Places, index: int) -> _Places | None:
         if name != node.operands[0]:  # an input that is used as a weight
@@ -308,9 +308,9 @@ def _matmul(node: Node, graph: Graph, name: str, places: _Places, index: int) ->
     if rank < 2 or out_rank < 2 or name not in factors or factors[0] == factors[1]:
         return tuple(place.collapsed() for place in places)
     contracted = rank - 1 if name == factors[0] else rank - 2
+    shift = out_rank - rank
     return tuple(
-        place.moved(None if place.dim in (None, contracted) else place.dim + out_rank - rank)  # type: ignore[operator]
-        for place in places
+        p if p.dim is None else p.collapsed() if p.dim == contracted else _Place(p.axis, p.dim + shift) for p in places
     )
 
 
@@ -423,7 +423,8 @@ RULES: Mapping[str, _Rule] = MappingProxyType(
             _upsample: "upsample_nearest upsample_bilinear upsample_bicubic",
             _pad: "pad",
             _concat: "concat",
-            _reduce: "mean sum amax amin max min prod var std var_mean argmax argmin all any logsumexp linalg_vector_norm",
+            _reduce: "mean sum amax amin max min prod var std var_mean argmax argmin all any logsumexp "
+            "linalg_vector_norm",
             _along: "softmax log_softmax layer_norm rms_norm group_norm instance_norm cumsum roll flip",
             _linear: "linear",
             _matmul: "matmul",

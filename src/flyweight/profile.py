@@ -1,7 +1,7 @@
 """Profile: a table of counted figures, one row per node. Totals, and sums per module, are sums of rows.
 
-A parameter counts in the row that reads it first, so that shared weights count once; multiply-accumulates count as often as
-they run.
+A parameter counts in the row that reads it first, so that shared weights count once; multiply-accumulates count as
+often as they run.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ class Row:
 
     Attributes:
         macs, bias_adds, elementwise: as in ``flyweight.count``.
-        params: elements of ``nn.Parameter``s (frozen ones too) that this node is the first to read. param_bytes: their bytes.
+        params: elements of ``nn.Parameter``s (frozen ones too) that this node is the first to read.
+        param_bytes: their bytes.
         buffers: elements of buffers and constants that it is the first to read, e.g. running statistics.
         bytes_moved: bytes of its inputs, outputs and weights.
         live_bytes: activations that are live while it runs.

@@ -1,9 +1,10 @@
 """trace(module, example) -> Graph: the only file that knows how tracing works.
 
-The module is deep-copied with tensors of the meta device (a shape and a dtype, no values) in place of its weights, and the
-copy runs once under a dispatch mode that sees every operator, however it was called: as a module, a function or ``x @ y``.
-In inference mode PyTorch shows composite operators (``linear``, ``matmul``, ``lstm``, attention) before taking them apart:
-those in ``OPERATORS`` are kept whole, the others are taken apart until only kernels are left. Nothing can escape.
+The module is deep-copied with tensors of the meta device (a shape and a dtype, no values) in place of its weights, and
+the copy runs once under a dispatch mode that sees every operator, however it was called: as a module, a function or
+``x @ y``. In inference mode PyTorch shows composite operators (``linear``, ``matmul``, attention) before taking them
+apart: those in ``OPERATORS`` are kept whole, the others are taken apart until only kernels are left. Nothing can
+escape.
 
 Why not ``torch.export(strict=False)``: it takes 0.7 s on MobileNetV2 where this takes 0.1 s, refuses control flow that
 plain Python runs, loses in-place and view information (it functionalizes), and runs the user's own module. Why not fake
@@ -15,13 +16,11 @@ failure. Hooks of the user's own run, on the copy, because weight norm and pruni
 
 from __future__ import annotations
 
-import copy
-import dataclasses
 import random
 import sys
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
@@ -29,12 +28,11 @@ from typing import Any, TypeAlias
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from flyweight._meta import output_like
+from flyweight._meta import Stage, info_of, output_like, staged, stand_in_for, tensors_in
 from flyweight.errors import FlyweightError, GraphError
-from flyweight.graph import AttrValue, Graph, Kind, Node, TensorInfo
+from flyweight.graph import AttrValue, Graph, Node, TensorInfo
 from flyweight.operators import DROPOUTS, OPERATORS
 
 Example: TypeAlias = "Tensor | tuple[Any, ...] | Mapping[str, Any]"
@@ -45,15 +43,16 @@ def trace(module: nn.Module, example: Example) -> Graph:
 
     Args:
         module: any module; left exactly as it is, in training mode or not, on whatever device.
-        example: a tensor, a tuple of positional arguments or a mapping of keyword arguments. Only shapes, dtypes and devices
-            matter; values of arguments that are not tensors are passed on.
+        example: a tensor, a tuple of positional arguments or a mapping of keyword arguments. Of tensors only shapes and
+            dtypes matter; arguments that are not tensors are passed on.
 
     Raises:
-        GraphError: the module can't be copied, fails on this input, or decides by the values of a tensor; names the layer.
+        GraphError: the module can't be copied, fails on this input, or decides by the values of a tensor; names the
+            layer.
     """
     _check(module, example)
     with _quiet_state():
-        stage = _stage(module, example)
+        stage = staged(module, example)
         recorder = _Recorder(stage)
         try:
             with torch.inference_mode():
@@ -65,18 +64,6 @@ def trace(module: nn.Module, example: Example) -> Graph:
         except Exception as error:
             raise _explain(error, recorder, example) from error
         return recorder.graph(result)
-
-
-@dataclass
-class _Stage:
-    """The copy that runs: its module, its arguments, and the name of every tensor it owns, by ``id``."""
-
-    module: nn.Module
-    args: tuple[Any, ...]
-    kwargs: dict[str, Any]
-    owned: dict[int, TensorInfo]
-    real: dict[int, Tensor]  # the values behind a copy, for networks that read a number from a buffer
-    keep: list[Tensor]
 
 
 def _check(module: object, example: object) -> None:
@@ -98,89 +85,14 @@ def _check(module: object, example: object) -> None:
             )
 
 
-class _MetaCopies(TorchFunctionMode):
-    """Inside, ``copy.deepcopy`` of a tensor gives one of the meta device."""
-
-    def __init__(self, stand_in: Callable[[Tensor], Tensor]) -> None:
-        super().__init__()
-        self.stand_in = stand_in
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if func is Tensor.__deepcopy__:
-            tensor, memo = args
-            memo[id(tensor)] = self.stand_in(tensor)
-            return memo[id(tensor)]
-        return func(*args, **(kwargs or {}))
-
-
-def _stage(module: nn.Module, example: Example) -> _Stage:
-    pairs: list[tuple[Tensor, Tensor]] = []
-
-    def stand_in(tensor: Tensor) -> Tensor:
-        pairs.append((tensor, _meta(tensor)))
-        return pairs[-1][1]
-
-    memo: dict[int, Any] = {}
-    try:
-        for tensor in (*module.parameters(), *module.buffers()):
-            memo[id(tensor)] = stand_in(tensor)
-        with _MetaCopies(stand_in):
-            copied = copy.deepcopy(module, memo)
-            given = copy.deepcopy(example, memo)
-    except Exception as error:
-        raise GraphError(
-            f"{type(module).__name__} can't be copied, which tracing needs in order to leave it untouched: {error}. "
-            "Keep open files, locks and generators out of the module, or give it a __deepcopy__."
-        ) from error
-    owned = _owned(copied)
-    inverse = {id(copy_): original for original, copy_ in pairs}
-    owned |= {id(inverse[i]): info for i, info in owned.items() if i in inverse}  # closures may reach the originals
-    args, kwargs = (
-        ((), dict(given)) if isinstance(given, Mapping) else (given if isinstance(given, tuple) else (given,), {})
-    )
-    return _Stage(copied, args, kwargs, owned, inverse, [t for pair in pairs for t in pair])
-
-
-def _meta(tensor: Tensor) -> Tensor:
-    if tensor.layout != torch.strided:
-        made = torch.empty_like(tensor, device="meta")
-    else:
-        made = torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device="meta")
-    return nn.Parameter(made, requires_grad=tensor.requires_grad) if isinstance(tensor, nn.Parameter) else made
-
-
-def _owned(module: nn.Module) -> dict[int, TensorInfo]:
-    owned: dict[int, TensorInfo] = {}
-
-    def add(name: str, tensor: Tensor, kind: Kind) -> None:
-        owned.setdefault(id(tensor), _info(name, tensor, kind))
-
-    for name, parameter in module.named_parameters():
-        add(name, parameter, "parameter")
-    for name, buffer in module.named_buffers():
-        add(name, buffer, "buffer")
-    for path, child in module.named_modules():
-        for name, value in vars(child).items():
-            if isinstance(value, Tensor):
-                add(f"{path}.{name}".lstrip("."), value, "constant")
-    return owned
-
-
-def _info(name: str, tensor: Tensor, kind: Kind = "activation") -> TensorInfo:
-    return TensorInfo(name, tuple(tensor.shape), str(tensor.dtype).removeprefix("torch."), kind)
-
-
 @contextmanager
 def _quiet_state() -> Iterator[None]:
-    """Leave random states as they were; keep attention layers off their fused path, which hides them; print no warnings.
+    """Leave random states as they are, keep attention layers off their fused path, which hides them, print no warnings.
 
     What a network warns of concerns its runs, and a trace is none.
     """
-    fast, numpy_state, python_state = (
-        torch.backends.mha.get_fastpath_enabled(),
-        np.random.get_state(),
-        random.getstate(),
-    )
+    fast = torch.backends.mha.get_fastpath_enabled()
+    numpy_state, python_state = np.random.get_state(), random.getstate()
     try:
         with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -194,26 +106,11 @@ def _quiet_state() -> Iterator[None]:
 
 def _explain(error: Exception, recorder: _Recorder, example: Example) -> GraphError:
     where = f"layer '{recorder.failed_in(error) or '(root)'}'"
-    shapes = ", ".join(str(tuple(tensor.shape)) for tensor in _tensors(example)) or "no tensor"
+    shapes = ", ".join(str(tuple(tensor.shape)) for tensor in tensors_in(example)) or "no tensor"
     return GraphError(
-        f"{where} failed on an example input of shape {shapes}: {type(error).__name__}: {str(error).rstrip('.')}. Does the module accept this "
-        "input?"
+        f"{where} failed on an example input of shape {shapes}: {type(error).__name__}: {str(error).rstrip('.')}. "
+        "Does the module accept this input?"
     )
-
-
-def _tensors(value: Any) -> Iterator[Tensor]:
-    """Yield the tensors in nested tuples, lists, mappings and dataclasses, in order."""
-    if isinstance(value, Tensor):
-        yield value
-    elif isinstance(value, Mapping):
-        for item in value.values():
-            yield from _tensors(item)
-    elif isinstance(value, tuple | list):
-        for item in value:
-            yield from _tensors(item)
-    elif dataclasses.is_dataclass(value) and not isinstance(value, type):
-        for entry in dataclasses.fields(value):
-            yield from _tensors(getattr(value, entry.name))
 
 
 def _named_tensors(value: Any, name: str) -> Iterator[tuple[str, Tensor]]:
@@ -226,7 +123,7 @@ def _named_tensors(value: Any, name: str) -> Iterator[tuple[str, Tensor]]:
         for index, item in enumerate(value):
             yield from _named_tensors(item, f"{name}.{index}")
     else:
-        found = list(_tensors(value))
+        found = list(tensors_in(value))
         yield from ((name if len(found) == 1 else f"{name}.{i}", tensor) for i, tensor in enumerate(found))
 
 
@@ -239,11 +136,11 @@ class _Call:
     calls: Counter[int] = field(default_factory=Counter)
 
 
-class _Recorder(TorchDispatchMode):
+class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Writes a node for every operator."""
 
-    def __init__(self, stage: _Stage) -> None:
-        super().__init__()
+    def __init__(self, stage: Stage) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
         self.stage = stage
         self.nodes: list[Node] = []
         self.infos: dict[str, TensorInfo] = {}
@@ -284,7 +181,7 @@ class _Recorder(TorchDispatchMode):
         # One module under two names of the same parent: its calls take the names in turn.
         path = nearest[caller.calls[id(module)] % len(nearest)]
         caller.calls[id(module)] += 1
-        names = (self.names.get(id(tensor)) for tensor in _tensors((args, kwargs)))
+        names = (self.names.get(id(tensor)) for tensor in tensors_in((args, kwargs)))
         self.stack.append(_Call(path, tuple(name for name in names if name)))
 
     def _leave(self, module: nn.Module, args: Any, result: Any) -> None:
@@ -304,7 +201,7 @@ class _Recorder(TorchDispatchMode):
         base = _base_name(func)
         if func.namespace == "prim":
             return func(*args, **kwargs)
-        if base in DROPOUTS and not kwargs.get("train", args[2]):
+        if base in DROPOUTS and not (args[2] if len(args) > 2 else kwargs["train"]):
             return args[0]
         if base in ("aten.detach", "aten.alias"):
             return self._renamed(args[0], func(*args, **kwargs))
@@ -335,19 +232,17 @@ class _Recorder(TorchDispatchMode):
         Raises:
             GraphError: one depends on the network's input.
         """
-        real = tuple(
-            self.stage.real.get(id(a), a) if isinstance(a, Tensor) and id(a) not in self.names else a for a in args
-        )
-        if any(tensor.is_meta or _storage(tensor) in self.unknown_values for tensor in _tensors(real)):
+        real = tuple(a if id(a) in self.names else self.stage.real.get(id(a), a) for a in args)
+        if any(tensor.is_meta or _storage(tensor) in self.unknown_values for tensor in tensors_in(real)):
             raise GraphError(
-                f"layer '{self.stack[-1].path or '(root)'}' decides by the values of a tensor ({_base_name(func)}), so that its "
-                "graph differs from input to input. Decide by shapes, or trace the parts before and behind it."
+                f"layer '{self.stack[-1].path or '(root)'}' decides by the values of a tensor ({_base_name(func)}), so "
+                "that its graph differs from input to input. Decide by shapes, or trace the parts before and behind it."
             )
         return real
 
     def _run(self, func: Any, args: Any, kwargs: Any) -> Any:
         """Call the operator; real tensors (made by ``torch.arange`` and the like) join meta ones as stand-ins."""
-        found = list(_tensors((args, tuple(kwargs.values()))))
+        found = list(tensors_in((args, tuple(kwargs.values()))))
         if "device" in kwargs and kwargs["device"] is not None:
             kwargs = {**kwargs, "device": torch.device("meta" if any(t.is_meta for t in found) else "cpu")}
         if (made := output_like(func, args, kwargs)) is not None:
@@ -355,9 +250,9 @@ class _Recorder(TorchDispatchMode):
         if all(t.is_meta for t in found) or not any(t.is_meta for t in found):
             out = func(*args, **kwargs)
             if any(not t.is_meta and _storage(t) in self.unknown_values for t in found):
-                self.unknown_values.update(_storage(t) for t in _tensors(out))
+                self.unknown_values.update(_storage(t) for t in tensors_in(out))
             return out
-        stand_ins = {id(t): t if t.is_meta else _meta(t) for t in found}
+        stand_ins = {id(t): t if t.is_meta else stand_in_for(t) for t in found}
         originals = {id(stand_ins[id(t)]): t for t in found}
         args, kwargs = _replaced((args, kwargs), stand_ins)
         out = func(*args, **kwargs)
@@ -369,7 +264,7 @@ class _Recorder(TorchDispatchMode):
 
     def _record(self, func: Any, args: Any, kwargs: Any, out: Any) -> None:
         operands, attrs, written = _arguments(func, args, kwargs)
-        fresh = {id(t): t for t in _tensors(out) if id(t) not in {id(o) for o in operands}}
+        fresh = {id(t): t for t in tensors_in(out) if id(t) not in {id(o) for o in operands}}
         changed = {id(t): t for t in written}
         for tensor in written:  # what a view writes, its base shows
             root = self.roots.get(_storage(tensor), tensor)
@@ -414,14 +309,14 @@ class _Recorder(TorchDispatchMode):
                 self._refresh(tensor)
             return self.names[id(tensor)], None
         if id(tensor) not in self.stage.owned:  # e.g. a tensor made at import time, in a closure or a list
-            self.stage.owned[id(tensor)] = _info(self._unique("(constant)"), tensor, "constant")
+            self.stage.owned[id(tensor)] = info_of(self._unique("(constant)"), tensor, "constant")
             self.stage.keep.append(tensor)
         return self.stage.owned[id(tensor)].name, self.stage.owned[id(tensor)]
 
     def _refresh(self, tensor: Tensor) -> None:
         """Name a view anew whose storage was written through another tensor."""
         root = self.roots[_storage(tensor)]
-        if (root.shape, root.stride(), root.storage_offset()) == (tensor.shape, tensor.stride(), tensor.storage_offset()):
+        if _layout(root) == _layout(tensor):
             self.names[id(tensor)], self.seen[id(tensor)] = self.names[id(root)], self.seen[id(root)]
             return
         source, name = self.names[id(root)], self._unique(f"{self.stack[-1].path}/alias")
@@ -437,7 +332,7 @@ class _Recorder(TorchDispatchMode):
         self.roots.setdefault(_storage(tensor), tensor)
         self.taken.add(name)
         self.names[id(tensor)], self.seen[id(tensor)] = name, self.writes[_storage(tensor)]
-        self.infos[name] = _info(name, tensor)
+        self.infos[name] = info_of(name, tensor)
         return name
 
     def _unique(self, name: str) -> str:
@@ -449,13 +344,13 @@ class _Recorder(TorchDispatchMode):
 
     def graph(self, result: Any) -> Graph:
         """Return what was recorded; ``result`` is what the module returned."""
-        for tensor in _tensors(result):
+        for tensor in tensors_in(result):
             if id(tensor) not in self.names:  # it returns a parameter as it is
                 _, info = self._read(tensor)
                 name = self._activation(self._unique("/constant"), tensor)
                 alias = (("alias_of", (info.name,)), ("weight", True)) if info else ()
                 self.nodes.append(Node(name, "constant", (), (name,), "", (info,) if info else (), alias))
-        outputs = tuple(dict.fromkeys(self.names[id(tensor)] for tensor in _tensors(result)))
+        outputs = tuple(dict.fromkeys(self.names[id(tensor)] for tensor in tensors_in(result)))
         read = {info.name for node in self.nodes for info in node.params}
         unused = {i.name: i for i in self.stage.owned.values() if i.name not in read and i.kind != "constant"}
         held = tuple(self.held.items())
@@ -479,6 +374,10 @@ def _storage(tensor: Tensor) -> int:
     return int(tensor.untyped_storage()._cdata)
 
 
+def _layout(tensor: Tensor) -> tuple[Any, ...]:
+    return tuple(tensor.shape), tensor.stride(), tensor.storage_offset()
+
+
 def _arguments(func: Any, args: Any, kwargs: Any) -> tuple[list[Tensor], dict[str, AttrValue], list[Tensor]]:
     """Return the tensors that an operator reads, its settings by name, and those tensors that it writes into."""
     attrs: dict[str, AttrValue] = {"aten": _base_name(func).removeprefix("aten.")}
@@ -486,7 +385,7 @@ def _arguments(func: Any, args: Any, kwargs: Any) -> tuple[list[Tensor], dict[st
     written: list[Tensor] = []
     for index, formal in enumerate(func._schema.arguments):
         value = args[index] if index < len(args) else kwargs.get(formal.name, formal.default_value)
-        found = list(_tensors(value))
+        found = list(tensors_in(value))
         operands += found
         if formal.alias_info is not None and formal.alias_info.is_write:
             written += found
