@@ -49,7 +49,7 @@ from flyweight.train import Recipe
 from flyweight.transforms.quantize_int8 import QuantizeInt8
 from flyweight.zoo import ZOO
 
-FULL_STEPS, SHORT_STEPS = 200, 100
+FULL_STEPS, SHORT_STEPS = 120, 80
 FULL_SAMPLES, SHORT_SAMPLES = 60, 30
 SHOWN_TILES = 6
 
@@ -74,7 +74,7 @@ def slim(
     Args:
         data: a data set's name (``blue_marble``), or a folder with ``images/`` and ``masks/``.
         short: the plan's short form: fewer steps and rungs.
-        steps: training steps a rung; default 200, short 100.
+        steps: training steps a rung; default 120, short 80.
         rungs: only these (and what they are made from).
 
     Raises:

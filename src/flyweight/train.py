@@ -37,7 +37,7 @@ class Recipe:
     (MobileNets, arXiv 1704.04861, section 3.2).
     """
 
-    steps: int = 200
+    steps: int = 120
     batch: int = 16
     learning_rate: float = 1e-2
     weight_decay: float = 1e-2
