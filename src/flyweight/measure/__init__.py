@@ -79,7 +79,7 @@ def is_busy(measurement: Measurement) -> bool:
 
 
 def hardware() -> str:
-    """Return the processor's name, its usable cores and its best int8 instructions: ``AMD EPYC, 2 cores, AVX-512 VNNI``."""
+    """Return the processor's name, its usable cores and its best int8 instructions, e.g. ``AVX-512 VNNI``."""
     try:
         fields = dict(_field(line) for line in Path("/proc/cpuinfo").read_text().splitlines() if ":" in line)
     except OSError:  # not Linux

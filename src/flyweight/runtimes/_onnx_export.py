@@ -107,17 +107,18 @@ def _explain(error: BaseException, candidate: Candidate, example: Any) -> str:
     if match is None:
         return f"onnxruntime can't express this network: {type(cause).__name__}: {str(cause).splitlines()[0]}"
     layers = _layers_with(match[1], candidate, example)
-    where = f" in layer '{layers[0]}'" + (f" and {len(layers) - 1} more" if layers[1:] else "") if layers else ""
+    where = f" in layer {', '.join(layers[:5])}" if layers else ""
     return f"onnxruntime can't express operator '{match[1]}'{where}. Replace it, or choose another runtime."
 
 
 def _layers_with(operator: str, candidate: Candidate, example: Any) -> list[str]:
     import torch
 
-    program = torch.export.export(candidate.module, (example,)).run_decompositions()
+    program = torch.export.export(candidate.module, (example,))
+    kernel = operator.rsplit(".", 1)[-1]
     found: dict[str, None] = {}
     for node in program.graph.nodes:
-        if operator in str(node.target):
+        if kernel.replace("_", "") in str(node.target).replace("_", ""):  # prims.erf_inv is aten.erfinv
             stack: Mapping[str, Any] = node.meta.get("nn_module_stack", {})
-            found[list(stack.values())[-1][0] if stack else ""] = None
+            found[f"'{list(stack.values())[-1][0]}'" if stack else "'' (the network itself)"] = None
     return list(found)

@@ -171,7 +171,7 @@ def _splittable(node: Any, weights: dict[str, Any]) -> tuple[int, int] | None:
 
 
 def _phase_weights(node: Any, weights: dict[str, Any], stride: int) -> list[Array]:
-    """Return weight ``(K·s², C, m, m)``, and the bias if there is one, of a node whose weight is ``(C, K, m·s, m·s)``."""
+    """Return weight ``(K·s², C, m, m)``, and the bias if there is one, for a weight ``(C, K, m·s, m·s)``."""
     from onnx import numpy_helper
 
     weight = numpy_helper.to_array(weights[node.input[1]])
@@ -201,7 +201,7 @@ def _replacement(model: Any, node: Any, relu: Any, stride: int, padding: int) ->
             kernel_shape=[taps, taps],
             pads=[taps - 1] * 4,
             strides=[1, 1],
-        )  # fmt: skip
+        )
     ]
     if relu is not None:
         relu.input[0], relu.output[0] = value, f"{value}_relu"

@@ -63,7 +63,7 @@ def _kernels(events: list[dict[str, Any]]) -> dict[tuple[str, str, str], list[fl
 
 
 def _modules(model: Any, fused: Any, module_of: Mapping[str, str]) -> dict[str, str]:
-    """Return the module of every node of the ``fused`` graph, where it can be told; ``model`` is the artifact's graph."""
+    """Return the module of every node of ``fused`` where it can be told; ``model`` is the artifact's own graph."""
     producers = {out: node for node in model.graph.node for out in node.output}
     own = {node.name for node in fused.graph.node}
     found: dict[str, str] = {}

@@ -1,0 +1,162 @@
+"""ncnn on the CPU: float32, and int8 where its format allows.
+
+What ships is ``model.ncnn.param`` (layers), ``model.ncnn.bin`` (weights) and ``model.ncnn.json`` (preprocessing, class
+names, spec, Flyweight's version), since ncnn's own files have no room for it. Blobs: ``in0`` -> ``out0``.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import tempfile
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from flyweight.contracts import Artifact, Candidate, LayerTimes, Predict
+from flyweight.errors import ExportError, FileError
+from flyweight.graph import Graph, Node
+from flyweight.runtimes import _artifact
+from flyweight.runtimes._torch import check_parity, probes, torch_outputs
+
+if TYPE_CHECKING:
+    from flyweight.contracts import Array
+
+PARAM, BIN, JSON = "model.ncnn.param", "model.ncnn.bin", "model.ncnn.json"
+
+# what small CNNs are made of, and ncnn has layers for; pnnx may convert more
+_SUPPORTED = frozenset(
+    {
+        "conv", "conv_transpose", "linear", "batch_norm", "relu", "relu6", "leaky_relu", "elu", "sigmoid",
+        "silu", "hardsigmoid", "hardswish", "hardtanh", "tanh", "gelu", "clamp", "neg", "add", "sub", "mul",
+        "div", "concat", "split", "chunk", "slice", "narrow", "select", "view", "reshape", "flatten", "squeeze",
+        "unsqueeze", "permute", "transpose", "pad", "max_pool", "avg_pool", "adaptive_avg_pool",
+        "adaptive_max_pool", "mean", "upsample_nearest", "upsample_bilinear", "pixel_shuffle",
+        "channel_shuffle", "softmax", "copy", "dropout", "constant", "detach", "alias",
+    }
+)  # fmt: skip
+
+
+class Ncnn:
+    """ncnn; its kernels sum in another order than PyTorch (2e-6 on the ladder's networks; Winograd's more)."""
+
+    name = "ncnn"
+    rtol = 1e-4
+
+    def missing(self) -> str | None:
+        """Return None where it is usable, else what to install."""
+        return _artifact.missing_packages(self.name, ("ncnn", "pnnx"))
+
+    def version(self) -> str:
+        """Return ncnn's version."""
+        return version("ncnn")
+
+    def unsupported(self, graph: Graph) -> tuple[Node, ...]:
+        """Return the nodes of which it is not known that pnnx converts them to ncnn."""
+        return _artifact.outside(graph, _SUPPORTED)
+
+    def export(self, candidate: Candidate, folder: Path) -> Artifact:
+        """Write param, weights and description, checked against PyTorch.
+
+        Raises:
+            ExportError: the network can't be expressed in ncnn.
+            ParityError: the artifact computes something else than PyTorch.
+            FileError: the folder can't be written to.
+            RuntimeMissingError: a package is not installed.
+        """
+        from flyweight.runtimes._pnnx import to_ncnn
+
+        _artifact.require(self.missing())
+        inputs = probes(candidate)
+        outputs = torch_outputs(candidate, inputs)
+        param, weights = to_ncnn(candidate)
+        _check_layers(param)
+        notes: list[str] = []
+        if candidate.quantization is not None:
+            from flyweight.runtimes._ncnn_int8 import quantize
+
+            param, weights, notes = quantize(param, weights, _artifact.calibration_of(candidate))
+        told = json.dumps(
+            {**_artifact.metadata(candidate), "input": "in0", "output": "out0"}, indent=1, ensure_ascii=False
+        )
+        contents = {PARAM: param.encode(), BIN: weights, JSON: (told + "\n").encode()}
+        shape = (1, *outputs.shape[1:])
+        with tempfile.TemporaryDirectory(prefix="flyweight-ncnn-") as draft:  # only what passed the check is published
+            drafted = _artifact.publish(Path(draft), contents, candidate, self.name, shape, {}, notes)
+            check_parity(candidate, drafted, self, inputs)
+        return _artifact.publish(folder, contents, candidate, self.name, shape, {}, notes)
+
+    def load(self, artifact: Artifact, threads: int) -> Predict:
+        """Return a function on ``(n, C, H, W)`` that runs one image after the other.
+
+        Raises:
+            FileError: a file is missing or damaged.
+        """
+        _artifact.check_files(artifact)
+        net = load_net(artifact.files[0], artifact.files[1], threads)
+        shape = tuple(artifact.output_shape)
+
+        def run(image: Array) -> Array:
+            out = run_net(net, image[0], ("out0",))[0]
+            if out.size != math.prod(shape):
+                raise FileError(f"{artifact.files[0]}: gives {out.shape}, but {shape} was exported. Export it again.")
+            return out.reshape(shape)
+
+        return _artifact.one_by_one(artifact, run)
+
+    def layer_times(self, artifact: Artifact, threads: int, n: int) -> LayerTimes | None:
+        """Return None: ncnn's package has no timers.
+
+        Extracting one blob after the other gives sums of up to 181 % of the whole run, which is worse than no answer.
+        """
+        return None
+
+
+def load_net(param: Path, weights: Path, threads: int, *, keep_blobs: bool = False) -> Any:
+    """Return a net in float32 (or int8 as its weights say): nothing is left to what ncnn chooses by itself.
+
+    Raises:
+        FileError: ncnn can't read the files.
+    """
+    import ncnn
+
+    net = ncnn.Net()
+    for option in ("fp16_packed", "fp16_storage", "fp16_arithmetic", "bf16_packed", "bf16_storage", "vulkan_compute"):
+        setattr(net.opt, f"use_{option}", False)
+    net.opt.num_threads = threads
+    net.opt.openmp_blocktime = 0  # waiting threads sleep
+    net.opt.lightmode = not keep_blobs
+    if net.load_param(str(param)) or net.load_model(str(weights)):
+        raise FileError(f"{param}: ncnn can't load it or its weights. Export it again.")
+    return net
+
+
+def run_net(net: Any, image: Array, blobs: tuple[str, ...]) -> list[Array]:
+    """Run one image ``(C, H, W)`` and return the named blobs, each without its batch."""
+    import ncnn
+
+    extractor = net.create_extractor()
+    given = ncnn.Mat(image)  # shares the array's memory, so the array must live as long as the extractor
+    extractor.input("in0", given)
+    found: list[Array] = []
+    for blob in blobs:
+        code, mat = extractor.extract(blob)
+        if code:
+            raise FileError(f"ncnn can't compute blob '{blob}' (code {code}). Export it again.")
+        found.append(np.array(mat, dtype=np.float32))
+    return found
+
+
+def _check_layers(param: str) -> None:
+    """Raise ExportError where pnnx left an operator that ncnn has no layer for."""
+    from flyweight.runtimes._ncnn_file import parse_param
+
+    foreign = [layer for layer in parse_param(param) if "." in layer.type or "::" in layer.type]
+    if foreign:
+        listed = ", ".join(f"'{layer.name}' (operator '{layer.type}')" for layer in foreign[:5])
+        raise ExportError(f"ncnn cannot express {len(foreign)} layers: {listed}. Replace them, or choose onnxruntime.")
+
+
+MEMBERS = {"ncnn": Ncnn()}
