@@ -53,8 +53,8 @@ def section(result: Mapping[str, Any]) -> str:
     first, environment = rows[0], result["environment"]
     packages = environment["packages"]
     lines = [
-        "The embedded sample is the Earth from space with sea, land and lakes. A MobileNetV1 with an untuned decoder is cut, "
-        "edit by edit,",
+        "The embedded sample is the Earth from space with sea, land and lakes. A MobileNetV1 with an untuned decoder is "
+        "cut, edit by edit,",
         f"where its time goes. Every figure is that of the exported file: mean of {seeds} seeds (lowest to highest), "
         f"{result['recipe']['steps']} training steps a rung.",
         "",
@@ -64,10 +64,11 @@ def section(result: Mapping[str, Any]) -> str:
         "|---|---|---|---|--:|--:|--:|--:|--:|",
         *(_row(row, first) for row in rows),
         "",
-        f"Measured on {environment['hardware']}, 1 thread, batch 1: ONNX Runtime {packages['onnxruntime']}, ncnn "
+        f"Measured on {environment['hardware']}, 1 thread, batch 1: ONNX Runtime "
+        f"{packages['onnxruntime']}, ncnn "
         f"{packages['ncnn']}; medians of {first['timings'][RUNTIME_1]['n']} runs in a fresh process that takes turns",
-        "with v0's. *Controls* stand beside the ladder: v0 with the same skips, and v2.2.2 from new weights trained exactly as "
-        "long as that.",
+        "with v0's. *Controls* stand beside the ladder: v0 with the same skips, and v2.2.2 from new weights trained "
+        "exactly as long as that.",
         "",
         f"What was claimed, and what came out (`{result['command']}`):",
         "",
@@ -99,7 +100,8 @@ def _row(row: Mapping[str, Any], first: Mapping[str, Any]) -> str:
     ort, ncnn = row["timings"][RUNTIME_1], row["timings"].get(NCNN_1)
     name = f"*{row['name']}*" if row["control"] else row["name"]
     cells = (
-        name, row["change"], _percent(row["grouped_miou"]), _percent(row["coast_miou"]), f"{ort['median_ms']['mean']:.2f}",
+        name, row["change"], _percent(row["grouped_miou"]), _percent(row["coast_miou"]),
+        f"{ort['median_ms']['mean']:.2f}",
         f"{ort['speedup']['mean']:.1f}×", f"{ncnn['median_ms']['mean']:.2f}" if ncnn else "–",
         f"{row['bytes']['mean'] / 1000:,.0f}", f"{first['bytes']['mean'] / row['bytes']['mean']:.1f}×",
     )  # fmt: skip

@@ -209,8 +209,9 @@ class Measurement:
     """Measured time of one artifact in a fresh process. Times are of one inference, batch 1, after warm-up.
 
     ``wall_ms`` and ``cpu_ms`` hold all n samples' medians and the 10th and 90th percentile of the wall clock;
-    ``busy`` is wall time over CPU time at one thread; at more, one plus the share of a core that each thread lacked beside
-    other processes: above 1.2 the machine was doing something else. ``cpu_median_ms`` is that of all threads together.
+    ``busy`` is wall time over CPU time at one thread; at more, one plus the share of a core that each thread lacked
+    beside other processes: above 1.2 the machine was doing something else. ``cpu_median_ms`` is that of all threads
+    together.
     """
 
     runtime: str

@@ -78,7 +78,7 @@ def write_text(path: Path, text: str) -> None:
 
 def write_json(path: Path, value: Any) -> None:
     """Write ``value`` as indented JSON to ``path`` wholly or not at all; NaN and infinity are refused."""
-    write_text(path, json.dumps(value, indent=1, allow_nan=False, ensure_ascii=False) + "\n")
+    write_text(path, json.dumps(value, indent=1, allow_nan=False) + "\n")
 
 
 def read_bytes(path: Path, max_bytes: int = 2**31) -> bytes:

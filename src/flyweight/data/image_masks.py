@@ -162,7 +162,7 @@ def _check_disjoint(paths: Mapping[str, Path], listed: Mapping[str, Sequence[str
         for name in names:
             if name in place:
                 raise DataError(
-                    f"{paths[split]}: '{name}' is listed in {place[name]}.txt already. An image may be listed only once."
+                    f"{paths[split]}: '{name}' is listed in {place[name]}.txt already. List an image only once."
                 )
             place[name] = split
 
