@@ -84,13 +84,13 @@ def slim(
     chosen_plan, planned, recipe = _planned(plan, rungs, short, steps)
     folder = Path(out)
     _check_runtimes(runtimes)
+    dataset = load_dataset(data)  # before the folder is claimed: a misspelt name leaves nothing behind
     _claim(folder, {
         "data": data, "plan": plan, "seed": seed, "steps": recipe.steps, "threads": list(threads),
         "runtimes": list(runtimes),
         "rungs": [rung.name for rung in planned], "samples_n": SHORT_SAMPLES if short else FULL_SAMPLES,
     })  # fmt: skip
     progress = progress or Silent()
-    dataset = load_dataset(data)
     context = Context(
         folder=folder, plan=chosen_plan, data=dataset, recipe=recipe, seed=seed, runtimes=runtimes, threads=threads,
         samples_n=SHORT_SAMPLES if short else FULL_SAMPLES, tiles=_shown_tiles(dataset), progress=progress,

@@ -29,7 +29,7 @@ from flyweight.cli._progress import shown
 @click.option(
     "--steps",
     type=click.IntRange(1, 1_000_000),
-    show_default="200, short 100",
+    show_default="120, short 80",
     help="Training steps per rung, of 16 images.",
 )
 @click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, help="Seed of weights and batches.")
