@@ -14,6 +14,7 @@ import resource
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -99,10 +100,15 @@ def main() -> None:
     requests: queue.SimpleQueue[bytes] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(requests,), daemon=True).start()
     worker = Worker()
-    while True:
-        answer = worker.answer(json.loads(requests.get()))
-        answers.write(json.dumps(answer).encode() + b"\n")
-        answers.flush()
+    try:
+        while True:
+            answer = worker.answer(json.loads(requests.get()))
+            answers.write(json.dumps(answer).encode() + b"\n")
+            answers.flush()
+    except BaseException:  # told by the other side as this process's last words
+        traceback.print_exc()
+        sys.stderr.flush()
+        os._exit(1)  # an orderly end would wait for the thread that listens
 
 
 if __name__ == "__main__":

@@ -6,7 +6,9 @@ import hashlib
 import importlib.util
 import json
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -52,6 +54,20 @@ def metadata(candidate: Candidate) -> dict[str, str]:
 
 def _compact(value: object) -> str:
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+
+
+@contextmanager
+def scratch() -> Iterator[Path]:
+    """Yield a new folder for working files, gone afterwards.
+
+    Raises:
+        FileError: the system's folder for temporary files can't be written to.
+    """
+    try:
+        with tempfile.TemporaryDirectory(prefix="flyweight-") as name:
+            yield Path(name)
+    except OSError as error:
+        raise files.file_error(Path(tempfile.gettempdir()), "write working files", error) from error
 
 
 def publish(

@@ -7,20 +7,20 @@ become a convolution, a pixel shuffle and a crop (``_onnx_int8`` says why they a
 with them in float, 25.2 all in float. The last layer stays float where it has fewer than 16 input channels: it is no
 faster in int8, and 0.5 to 2 dB less exact.
 
-Source: ncnn's tools/quantize/ncnn2int8.cpp and ``load_model`` of src/layer/convolution.cpp, convolutiondepthwise.cpp and
+Source: ncnn's tools/quantize/ncnn2int8.cpp; ``load_model`` of src/layer/convolution.cpp, convolutiondepthwise.cpp and
 innerproduct.cpp.
 """
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from flyweight.runtimes import _artifact
 from flyweight.runtimes import _ncnn_file as form
+from flyweight.runtimes._ncnn_net import load_net, run_net
 
 if TYPE_CHECKING:
     from flyweight.contracts import Array
@@ -104,12 +104,10 @@ def _input_ranges(
     layers: Sequence[form.Layer], known: Mapping[str, form.Weights], blobs: Sequence[str], calibration: Array
 ) -> dict[str, float]:
     """Return the largest absolute value of each blob over the calibration inputs, run in float."""
-    from flyweight.runtimes.ncnn import load_net, run_net
-
     names = tuple(dict.fromkeys(blobs))
     largest = dict.fromkeys(names, 0.0)
-    with tempfile.TemporaryDirectory(prefix="flyweight-ncnn-") as folder:
-        text, binary = Path(folder, "float.param"), Path(folder, "float.bin")
+    with _artifact.scratch() as folder:
+        text, binary = folder / "float.param", folder / "float.bin"
         text.write_text(form.format_param(layers))
         binary.write_bytes(b"".join(form.float_bytes(known[layer.name]) for layer in layers if layer.name in known))
         net = load_net(text, binary, 1, keep_blobs=True)

@@ -105,7 +105,8 @@ def _explain(error: BaseException, candidate: Candidate, example: Any) -> str:
         cause = cause.__cause__
     match = re.search(r"op='([\w.]+)'", str(cause))
     if match is None:
-        return f"onnxruntime can't express this network: {type(cause).__name__}: {str(cause).splitlines()[0]}"
+        reason = str(cause).strip().partition("\n")[0]
+        return f"onnxruntime can't express this network: {type(cause).__name__}: {reason}"
     layers = _layers_with(match[1], candidate, example)
     where = f" in layer {', '.join(layers[:5])}" if layers else ""
     return f"onnxruntime can't express operator '{match[1]}'{where}. Replace it, or choose another runtime."
@@ -120,5 +121,6 @@ def _layers_with(operator: str, candidate: Candidate, example: Any) -> list[str]
     for node in program.graph.nodes:
         if kernel.replace("_", "") in str(node.target).replace("_", ""):  # prims.erf_inv is aten.erfinv
             stack: Mapping[str, Any] = node.meta.get("nn_module_stack", {})
-            found[f"'{list(stack.values())[-1][0]}'" if stack else "'' (the network itself)"] = None
+            name = list(stack.values())[-1][0] if stack else ""
+            found[f"'{name}'" if name else "(the network itself)"] = None
     return list(found)

@@ -15,12 +15,12 @@ exceed 16 bits.
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from flyweight.runtimes import _artifact
 
 if TYPE_CHECKING:
     from flyweight.contracts import Array
@@ -39,8 +39,8 @@ def quantize(
 
     module_of = module_of | split_transposed(model, module_of)
     stay = _stay_float(model)
-    with tempfile.TemporaryDirectory(prefix="flyweight-int8-") as folder:
-        prepared, done = Path(folder, "prepared.onnx"), Path(folder, "int8.onnx")
+    with _artifact.scratch() as folder:
+        prepared, done = folder / "prepared.onnx", folder / "int8.onnx"
         quant_pre_process(model, prepared, skip_symbolic_shape=True, skip_optimization=True)
         quantize_static(
             prepared, done, _reader(calibration), quant_format=QuantFormat.QDQ, activation_type=QuantType.QUInt8,

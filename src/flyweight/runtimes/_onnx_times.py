@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import re
 import statistics
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from flyweight.contracts import Artifact, LayerTime, LayerTimes
+from flyweight.runtimes import _artifact
 
 WARM_UP = 5
 _KERNEL = "_kernel_time"
@@ -27,10 +27,10 @@ def layer_times(artifact: Artifact, threads: int, n: int, options: Any) -> Layer
     """Profile ``n`` runs behind a few of warm-up; ``options`` are the session options that the artifact runs with."""
     import onnx
 
-    with tempfile.TemporaryDirectory(prefix="flyweight-profile-") as folder:
-        fused = Path(folder, "fused.onnx")
+    with _artifact.scratch() as folder:
+        fused = folder / "fused.onnx"
         options.enable_profiling = True
-        options.profile_file_prefix = str(Path(folder, "profile"))
+        options.profile_file_prefix = str(folder / "profile")
         options.optimized_model_filepath = str(fused)
         events = _profile(artifact, n, options)
         modules = _modules(onnx.load(artifact.files[0]), onnx.load(fused), artifact.module_of)

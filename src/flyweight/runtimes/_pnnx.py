@@ -9,12 +9,12 @@ from __future__ import annotations
 import importlib.util
 import os
 import subprocess
-import tempfile
 import warnings
 from pathlib import Path
 
 from flyweight.contracts import Candidate
 from flyweight.errors import ExportError, RuntimeMissingError
+from flyweight.runtimes import _artifact
 
 TIMEOUT_S = 600
 
@@ -25,8 +25,7 @@ def to_ncnn(candidate: Candidate) -> tuple[str, bytes]:
     Raises:
         ExportError: it can't be traced or converted.
     """
-    with tempfile.TemporaryDirectory(prefix="flyweight-ncnn-") as name:
-        folder = Path(name)
+    with _artifact.scratch() as folder:
         _trace(candidate, folder / "model.pt")
         shape = ",".join(map(str, candidate.input_shape))
         command = [str(_program()), "model.pt", f"inputshape=[{shape}]f32", "fp16=0"]

@@ -8,17 +8,15 @@ from __future__ import annotations
 
 import json
 import math
-import tempfile
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from flyweight.contracts import Artifact, Candidate, LayerTimes, Predict
 from flyweight.errors import ExportError, FileError
 from flyweight.graph import Graph, Node
 from flyweight.runtimes import _artifact
+from flyweight.runtimes._ncnn_net import load_net, run_net
 from flyweight.runtimes._torch import check_parity, probes, torch_outputs
 
 if TYPE_CHECKING:
@@ -83,8 +81,8 @@ class Ncnn:
         )
         contents = {PARAM: param.encode(), BIN: weights, JSON: (told + "\n").encode()}
         shape = (1, *outputs.shape[1:])
-        with tempfile.TemporaryDirectory(prefix="flyweight-ncnn-") as draft:  # only what passed the check is published
-            drafted = _artifact.publish(Path(draft), contents, candidate, self.name, shape, {}, notes)
+        with _artifact.scratch() as draft:  # only what passed the check is published
+            drafted = _artifact.publish(draft, contents, candidate, self.name, shape, {}, notes)
             check_parity(candidate, drafted, self, inputs)
         return _artifact.publish(folder, contents, candidate, self.name, shape, {}, notes)
 
@@ -112,41 +110,6 @@ class Ncnn:
         Extracting one blob after the other gives sums of up to 181 % of the whole run, which is worse than no answer.
         """
         return None
-
-
-def load_net(param: Path, weights: Path, threads: int, *, keep_blobs: bool = False) -> Any:
-    """Return a net in float32 (or int8 as its weights say): nothing is left to what ncnn chooses by itself.
-
-    Raises:
-        FileError: ncnn can't read the files.
-    """
-    import ncnn
-
-    net = ncnn.Net()
-    for option in ("fp16_packed", "fp16_storage", "fp16_arithmetic", "bf16_packed", "bf16_storage", "vulkan_compute"):
-        setattr(net.opt, f"use_{option}", False)
-    net.opt.num_threads = threads
-    net.opt.openmp_blocktime = 0  # waiting threads sleep
-    net.opt.lightmode = not keep_blobs
-    if net.load_param(str(param)) or net.load_model(str(weights)):
-        raise FileError(f"{param}: ncnn can't load it or its weights. Export it again.")
-    return net
-
-
-def run_net(net: Any, image: Array, blobs: tuple[str, ...]) -> list[Array]:
-    """Run one image ``(C, H, W)`` and return the named blobs, each without its batch."""
-    import ncnn
-
-    extractor = net.create_extractor()
-    given = ncnn.Mat(image)  # shares the array's memory, so the array must live as long as the extractor
-    extractor.input("in0", given)
-    found: list[Array] = []
-    for blob in blobs:
-        code, mat = extractor.extract(blob)
-        if code:
-            raise FileError(f"ncnn can't compute blob '{blob}' (code {code}). Export it again.")
-        found.append(np.array(mat, dtype=np.float32))
-    return found
 
 
 def _check_layers(param: str) -> None:

@@ -6,7 +6,6 @@ preprocessing, the class names, the spec and Flyweight's version in its metadata
 
 from __future__ import annotations
 
-import tempfile
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -60,8 +59,8 @@ class OnnxRuntime:
         outputs = torch_outputs(candidate, inputs)
         data, module_of, notes = _serialized(candidate)
         shape = (1, *outputs.shape[1:])
-        with tempfile.TemporaryDirectory(prefix="flyweight-onnx-") as draft:  # only what passed the check is published
-            drafted = _artifact.publish(Path(draft), {FILE: data}, candidate, self.name, shape, module_of, notes)
+        with _artifact.scratch() as draft:  # only what passed the check is published
+            drafted = _artifact.publish(draft, {FILE: data}, candidate, self.name, shape, module_of, notes)
             check_parity(candidate, drafted, self, inputs)
         return _artifact.publish(folder, {FILE: data}, candidate, self.name, shape, module_of, notes)
 
