@@ -43,7 +43,9 @@ def test_command_line_is_accepted(line: str) -> None:
     assert context.command.name == name
 
 
-@pytest.mark.parametrize(("line", "output"), [(line, output) for line, output in examples() if output])
+@pytest.mark.parametrize(
+    ("line", "output"), [(line, output) for line, output in examples() if output], ids=lambda text: text.splitlines()[0]
+)
 def test_output_is_what_is_printed(line: str, output: str) -> None:
     result = CliRunner().invoke(main, shlex.split(line)[1:], prog_name="flyweight")
     assert result.output == output
