@@ -77,9 +77,11 @@ def kinds(found: ModelProfile) -> list[str]:
     """Return the lines that say which figures are counted and which measured, and how."""
     lines = [f"counted: peak activations {found.peak_activation_bytes / 1000:,.0f} kB (float32, batch 1)"]
     if times := found.times:
+        kernels_us = sum(row.median_us for row in times.rows)
         lines.append(
             f"measured: layers, medians of {times.n} runs in {times.runtime} {times.runtime_version}, "
-            f"{_threads(times.threads)}; {found.unattributed_us:.0f} of {times.run_us:.0f} µs in no layer"
+            f"{_threads(times.threads)}: {kernels_us:.0f} µs in kernels ({found.unattributed_us:.0f} of them in no layer), "
+            f"{max(times.run_us - kernels_us, 0):.0f} µs between them"
         )
     if m := found.measurement:
         lines.append(
