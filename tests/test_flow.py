@@ -92,6 +92,17 @@ def test_a_second_run_does_nothing_twice_and_ends_with_the_same_report(data: Pat
     assert {path: path.stat().st_mtime_ns for path in (out / "rungs").rglob("*") if path.is_file()} == before
 
 
+def test_an_altered_artifact_is_exported_anew(data: Path, whole: tuple[Path, Report], tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    shutil.copytree(whole[0], out)
+    model = out / "rungs/v1/onnxruntime/model.onnx"
+    expected = model.read_bytes()
+    model.write_bytes(expected[:-1] + b"?")
+    (out / "rungs/v1/rung.json").unlink()
+    assert tiny.run(data, out).rung("v1") == whole[1].rung("v1")
+    assert model.read_bytes() == expected
+
+
 def test_a_folder_with_another_run_is_refused_with_what_differs(data: Path, whole: tuple[Path, Report]) -> None:
     with pytest.raises(UsageError, match=r"holds a run with steps 45, but 7 is asked for. Choose another --out"):
         tiny.run(data, whole[0], steps=7)

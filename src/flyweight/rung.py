@@ -28,13 +28,14 @@ from flyweight.contracts import (
     Preprocessing,
     Progress,
 )
-from flyweight.errors import ExportError
+from flyweight.errors import ExportError, FileError
 from flyweight.evaluate import agreement, example_input, parity, predict_masks, preprocess, score, torch_predict
 from flyweight.ladder import Plan, PlannedRung, steps_of
 from flyweight.measure import measure_layers, measure_pair
 from flyweight.profile import Profile, profile_module
 from flyweight.report.value import LayerRow, Rung, RungArtifact, RungTiming, rung_from_json, rung_json
 from flyweight.runtimes import RUNTIMES
+from flyweight.runtimes._artifact import check_digest
 from flyweight.saved import fresh_candidate, load_candidate, save_candidate
 from flyweight.spec import ArchSpec
 from flyweight.tasks.segment import mask_png_uri
@@ -215,11 +216,19 @@ def exported(candidate: Candidate, runtime: str, folder: Path) -> Artifact:
     record = folder / "artifact.json"
     if record.exists():
         artifact = Artifact.from_json(files.read_json(record), folder)
-        if all(path.exists() for path in artifact.files):
+        if _unchanged(artifact):
             return artifact
     artifact = RUNTIMES.get(runtime).export(candidate, folder)
     files.write_json(record, artifact.to_json())
     return artifact
+
+
+def _unchanged(artifact: Artifact) -> bool:
+    try:
+        check_digest(artifact)
+    except FileError:  # a file was deleted or altered since; it is exported anew
+        return False
+    return True
 
 
 def _score(planned: PlannedRung, artifact: Artifact, reference: Reference, context: Context) -> RungArtifact:
