@@ -80,7 +80,7 @@ def kinds(found: ModelProfile) -> list[str]:
         kernels_us = sum(row.median_us for row in times.rows)
         lines.append(
             f"measured: layers, medians of {times.n} runs in {times.runtime} {times.runtime_version}, "
-            f"{_threads(times.threads)}: {kernels_us:.0f} µs in kernels ({found.unattributed_us:.0f} of them in no layer), "
+            f"{_threads(times.threads)}: {kernels_us:.0f} µs in kernels ({found.unattributed_us:.0f} in no layer), "
             f"{max(times.run_us - kernels_us, 0):.0f} µs between them"
         )
     if m := found.measurement:
