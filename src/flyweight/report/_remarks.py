@@ -79,16 +79,10 @@ def _scores(report: Report, first: Rung, last: Rung) -> tuple[str, list[tuple[st
     if base is not None:
         words += f", against {fmt.metric(base)} ({fmt.points(own - base)} points)"
         shown.append((fmt.points(own - base), f"points of {title}"))
-    for control in figures.controls(report):
+    for control in figures.controls(report)[:1]:  # the fair one; others stand in the table
         if (other := figures.score(report, control)) is not None:
-            called = "the control" if control.name == "control" else f"the control {control.name}"
-            words += f"; {called} reaches {fmt.metric(other)} ({fmt.points(own - other)} points)"
-            shown.append(
-                (
-                    fmt.points(own - other),
-                    f"points against {'the control' if control.name == 'control' else control.name}",
-                )
-            )
+            words += f"; the control ({control.title}) reaches {fmt.metric(other)} ({fmt.points(own - other)} points)"
+            shown.append((fmt.points(own - other), "points against the control"))
     return words + ".", shown
 
 
