@@ -168,7 +168,7 @@ class Artifact:
         files: the files that ship, the main one first.
         bytes: their sizes summed. sha256: of the files' contents in that order.
         module_of: from the artifact's node or layer names to module paths, where the exporter knows.
-        unfused_nodes: a note on operators that fell back or stayed float, for the reader.
+        notes: on operators that fell back or stayed float, for the reader.
     """
 
     runtime: str
@@ -208,7 +208,7 @@ class Artifact:
 class Measurement:
     """Measured time of one artifact in a fresh process. Times are of one inference, batch 1, after warm-up.
 
-    ``wall_ms`` and ``cpu_ms`` hold all n samples' medians and the 10th and 90th percentile of the wall clock;
+    ``median_ms``, ``p10_ms`` and ``p90_ms`` are of all n samples' wall clock;
     ``busy`` is wall time over CPU time at one thread; at more, one plus the share of a core that each thread lacked
     beside other processes: above 1.2 the machine was doing something else. ``cpu_median_ms`` is that of all threads
     together.

@@ -9,7 +9,7 @@ from flyweight.report import _format as fmt
 from flyweight.report._html import Cell, Head, facts, paragraph, plain, section, table
 from flyweight.report.value import Report, Rung, RungArtifact, RungTiming
 
-BUSY = 1.2  # wall time over CPU time per thread; above it, the machine was doing something else: contracts.Measurement
+BUSY = 1.2  # above it the machine was doing something else: contracts.Measurement
 
 TIMING_HEADS = (
     Head("rung", left=True),
@@ -75,8 +75,8 @@ MEANINGS = (
     (
         "wall / CPU",
         "measured",
-        "Median wall time over CPU time per thread. Above 1.2 the machine was doing something else: such a timing "
-        "is marked busy.",
+        "At 1 thread, median wall time over CPU time; at more, one plus the share of a core that each thread lacked "
+        "beside other processes. Above 1.2 the machine was doing something else: such a timing is marked busy.",
     ),
     (
         "peak RSS",

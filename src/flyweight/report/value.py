@@ -142,7 +142,7 @@ class Report:
     title: str
     data: Mapping[str, Any]  # name, counts per split, class names, class shares, class colours
     recipe: Mapping[str, Any]
-    environment: Mapping[str, Any]  # cpu, cores, memory, python, package versions, date, seed, command
+    environment: Mapping[str, Any]  # hardware, cores, system, python, package versions, seed, date, command
     headline: str
     headline_title: str
     rungs: tuple[Rung, ...]
