@@ -52,7 +52,15 @@ class Preprocessing:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Preprocessing:
-        """Read what ``to_json`` wrote."""
+        """Read what ``to_json`` wrote.
+
+        Raises:
+            ValueError: it asks for a way of resizing or a layout that there is not.
+        """
+        if (data["resize"], data["layout"]) != (cls.resize, cls.layout):
+            raise ValueError(
+                f"preprocessing by {data['resize']} to {data['layout']}; known: {cls.resize}, {cls.layout}"
+            )
         return cls(
             height=int(data["height"]), width=int(data["width"]), mean=tuple(map(float, data["mean"])),
             std=tuple(map(float, data["std"])), class_names=tuple(map(str, data["class_names"])),

@@ -21,6 +21,7 @@ _REASONS = {
     errno.ENOSPC: "the disk is full. Free some space, or choose another folder",
     errno.EDQUOT: "your disk quota is used up. Free some space, or choose another folder",
     errno.EROFS: "the file system is read-only. Choose another folder",
+    errno.EPERM: "the system does not allow it. Choose another folder",
     errno.EACCES: "permission denied. Choose a folder you may write to",
     errno.EEXIST: "a part of the path is a file, not a folder. Choose another path",
     errno.ENOTDIR: "a part of the path is a file, not a folder. Choose another path",

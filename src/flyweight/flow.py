@@ -5,6 +5,7 @@ export, render.
 from __future__ import annotations
 
 import datetime
+import hashlib
 import os
 import platform
 import sys
@@ -30,7 +31,7 @@ from flyweight.contracts import (
     Silent,
 )
 from flyweight.data import load_dataset
-from flyweight.errors import RuntimeMissingError, UsageError
+from flyweight.errors import FileError, RuntimeMissingError, UsageError
 from flyweight.evaluate import example_input
 from flyweight.graph import Graph
 from flyweight.ladder import Plan, PlannedRung, plan_named, steps_of
@@ -69,7 +70,7 @@ def slim(
 ) -> Report:
     """Walk a plan over a data set; write every rung's artifacts, ``report.json`` and ``report.html`` into ``out``.
 
-    Killed at any point, the same call goes on where it was and does nothing twice.
+    Killed at any point, the same call goes on where it was; what is finished is not done again.
 
     Args:
         data: a data set's name (``blue_marble``), or a folder with ``images/`` and ``masks/``.
@@ -85,15 +86,23 @@ def slim(
     folder = Path(out)
     _check_runtimes(runtimes)
     dataset = load_dataset(data)  # before the folder is claimed: a misspelt name leaves nothing behind
-    _claim(folder, {
-        "data": data, "plan": plan, "seed": seed, "steps": recipe.steps, "threads": list(threads),
+    samples_n = SHORT_SAMPLES if short else FULL_SAMPLES
+    settings = {
+        "data": data if dataset.name == data else str(Path(data).resolve()),
+        "plan": plan,
+        "seed": seed,
+        "steps": recipe.steps,
+        "threads": list(threads),
         "runtimes": list(runtimes),
-        "rungs": [rung.name for rung in planned], "samples_n": SHORT_SAMPLES if short else FULL_SAMPLES,
-    })  # fmt: skip
+        "rungs": [rung.name for rung in planned],
+        "samples_n": samples_n,
+        "made_of": _fingerprint(chosen_plan, recipe, dataset),
+    }
+    _claim(folder, settings)
     progress = progress or Silent()
     context = Context(
         folder=folder, plan=chosen_plan, data=dataset, recipe=recipe, seed=seed, runtimes=runtimes, threads=threads,
-        samples_n=SHORT_SAMPLES if short else FULL_SAMPLES, tiles=_shown_tiles(dataset), progress=progress,
+        samples_n=samples_n, tiles=_shown_tiles(dataset), progress=progress,
     )  # fmt: skip
     report = _empty_report(context)
     progress.start(f"ladder on {dataset.name}", len(planned))
@@ -145,16 +154,50 @@ def _check_runtimes(names: tuple[str, ...]) -> None:
 def _claim(folder: Path, settings: dict[str, Any]) -> None:
     """Note the run's settings in its folder; a folder that holds another run is refused."""
     path = folder / "run.json"
-    if path.exists():
-        there = files.read_json(path)
-        if different := sorted(key for key in settings if there.get(key) != settings[key]):
-            key = different[0]
-            raise UsageError(
-                f"{folder} holds a run with {key} {there.get(key)!r}, but {settings[key]!r} is asked for. "
-                "Choose another --out, or delete the folder."
-            )
-    else:
+    if not path.exists():
         files.write_json(path, settings)
+        return
+    there = _run_settings(folder)
+    if different := [key for key in settings if there[key] != settings[key]]:
+        key = different[0]
+        what = f"{key} {_words(there[key])}, but {_words(settings[key])} is asked for"
+        if key == "made_of":
+            what = "another version of its data, recipe or plan than there is now"
+        raise UsageError(f"{folder} holds a run with {what}. Choose another --out, or delete the folder.")
+
+
+def _words(value: Any) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _fingerprint(plan: Plan, recipe: Recipe, dataset: DataSet) -> str:
+    """Return a digest of all that a rung depends on besides the run's settings."""
+    data = (dataset.name, dataset.class_names, len(dataset.train), len(dataset.val), len(dataset.test))
+    numbers = (dataset.mean, dataset.std, dataset.class_shares, dict(dataset.groups))
+    text = repr((plan, ZOO.get(plan.architecture).spec, recipe, data, numbers))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+RUN_FIELDS = {
+    "data": str, "plan": str, "seed": int, "steps": int, "threads": list, "runtimes": list, "rungs": list,
+    "samples_n": int, "made_of": str,
+}  # fmt: skip
+
+
+def _run_settings(folder: Path) -> dict[str, Any]:
+    """Read the settings that a run's folder was claimed with.
+
+    Raises:
+        FileError: ``run.json`` is missing, damaged, or of another version of Flyweight.
+    """
+    path = folder / "run.json"
+    run = files.read_json(path)
+    if not isinstance(run, dict):
+        raise FileError(f"{path}: not the settings of a run. Delete the folder to start anew.")
+    for name, kind in RUN_FIELDS.items():
+        if not isinstance(run.get(name), kind):
+            raise FileError(f"{path}: {name} is {run.get(name)!r}, not of type {kind.__name__}. Delete the folder.")
+    return run
 
 
 def _shown_tiles(dataset: DataSet) -> tuple[int, ...]:
@@ -293,12 +336,12 @@ def _open_rung(name: str) -> Candidate:
 
 def context_of(folder: Path) -> Context:
     """Return the context of a run that was started before, read from its folder."""
-    run = files.read_json(folder / "run.json")
+    run = _run_settings(folder)
     dataset = load_dataset(run["data"])
     return Context(
         folder=folder, plan=plan_named(run["plan"]), data=dataset, recipe=Recipe(steps=run["steps"]), seed=run["seed"],
         runtimes=tuple(run["runtimes"]), threads=tuple(run["threads"]), samples_n=run["samples_n"],
-        tiles=_shown_tiles(dataset), progress=Silent(),
+        tiles=_shown_tiles(dataset), progress=Silent(), may_train=False,
     )  # fmt: skip
 
 
@@ -372,6 +415,8 @@ def render(folder: Path | str) -> Path:
     folder = Path(folder)
     report = load_report(folder)
     shown = [rung for rung in report.rungs if not rung.control]
+    if not shown:
+        raise FileError(f"{folder / 'report.json'}: no rung is finished yet. Run the slim command again to go on.")
     pictures = {}
     for rung in dict.fromkeys((shown[0].name, shown[-1].name)):
         pictures[rung] = _picture(report.rung(rung))

@@ -2,15 +2,15 @@
 
 Every step leaves a file in the rung's folder when it is done, and is not done again where that file lies:
 ``weights.safetensors`` (trained), ``RUNTIME/artifact.json`` (exported), ``RUNTIME/score.json`` (scored),
-``RUNTIME/timings.json`` (measured), ``rung.json`` (whole).
+``RUNTIME/timings-THREADS.json`` (measured), ``rung.json`` (whole).
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -64,6 +64,7 @@ class Context:
     samples_n: int  # timed inferences per artifact, runtime and number of threads
     tiles: tuple[int, ...]  # test tiles whose prediction the page shows
     progress: Progress
+    may_train: bool = True  # False: a network whose weights are gone is an error, not trained again
 
     @cached_property
     def start(self) -> ArchSpec:
@@ -96,9 +97,10 @@ def make_rung(planned: PlannedRung, context: Context) -> Rung:
     folder = context.rung_folder(planned.name)
     whole = folder / "rung.json"
     if whole.exists():
+        (folder / CHECKPOINT).unlink(missing_ok=True)  # a kill may have come between the two
         return rung_from_json(files.read_json(whole))
     candidate, training = candidate_of(planned, context)
-    profile = profile_module(candidate.module, example_input(candidate))
+    profile = profile_module(candidate.module, example_input(candidate), strict=True)
     reference = _truth(candidate, context)
     artifacts, skipped = _artifacts(planned, candidate, context)
     scores = {name: _score(planned, artifact, reference, context) for name, artifact in artifacts.items()}
@@ -132,6 +134,8 @@ def candidate_of(planned: PlannedRung, context: Context) -> tuple[Candidate, dic
     weights = folder / "weights.safetensors"
     if planned.trained and weights.exists():
         return load_candidate(weights)
+    if planned.trained and not context.may_train:
+        raise FileError(f"{weights}: the rung's weights are gone. Run the same slim command again to make them anew.")
     candidate = _edited(planned, context)
     inherited = _inherited(planned, candidate)
     if not planned.trained:
@@ -213,40 +217,43 @@ def _artifacts(planned: PlannedRung, candidate: Candidate, context: Context) -> 
 
 def exported(candidate: Candidate, runtime: str, folder: Path) -> Artifact:
     """Export to one runtime, or read the artifact where it lies already, whole and unchanged."""
-    record = folder / "artifact.json"
-    if record.exists():
-        artifact = Artifact.from_json(files.read_json(record), folder)
-        if _unchanged(artifact):
-            return artifact
-    artifact = RUNTIMES.get(runtime).export(candidate, folder)
-    files.write_json(record, artifact.to_json())
+    artifact = _whole_artifact(folder)
+    if artifact is None:
+        record = folder / "artifact.json"
+        record.unlink(missing_ok=True)  # so that it never describes files that are being replaced
+        artifact = RUNTIMES.get(runtime).export(candidate, folder)
+        files.write_json(record, artifact.to_json())
     return artifact
 
 
-def _unchanged(artifact: Artifact) -> bool:
+def _whole_artifact(folder: Path) -> Artifact | None:
+    """Return the artifact that lies in a folder; None where there is none, or where a file of it is gone or altered."""
+    record = folder / "artifact.json"
+    if not record.exists():
+        return None
     try:
+        artifact = Artifact.from_json(files.read_json(record), folder)
         check_digest(artifact)
-    except FileError:  # a file was deleted or altered since; it is exported anew
-        return False
-    return True
+    except (FileError, KeyError, TypeError, ValueError, AttributeError):  # damaged: it is exported anew
+        return None
+    return artifact
+
+
+def _kept(path: Path, of: str, make: Callable[[], Any]) -> Any:
+    """Return what ``make`` gives for ``of``, from the file where it lies there; made anew where that is of another."""
+    try:
+        record = files.read_json(path) if path.exists() else None
+    except FileError:  # damaged: it is made anew
+        record = None
+    if not isinstance(record, dict) or record.get("of") != of:
+        record = {"of": of, "value": make()}
+        files.write_json(path, record)
+    return record["value"]
 
 
 def _score(planned: PlannedRung, artifact: Artifact, reference: Reference, context: Context) -> RungArtifact:
     path = context.rung_folder(planned.name) / artifact.runtime / "score.json"
-    if not path.exists():
-        predict = RUNTIMES.get(artifact.runtime).load(artifact, max(context.threads))
-        label = f"{planned.name}: score in {artifact.runtime}"
-        masks = predict_masks(predict, context.data.test, artifact.preprocessing, context.progress, label)
-        images = np.stack([context.data.test[i][0] for i in range(min(PARITY_IMAGES, len(context.data.test)))])
-        inputs = preprocess(images, artifact.preprocessing)
-        record = {
-            "metrics": score(masks, context.data.test, context.data).to_json(),
-            "agreement": agreement(masks, reference.masks),
-            "max_difference": parity(torch_predict(reference.candidate.module), predict, inputs)[0],
-            "samples": [[i, mask_png_uri(masks[i], context.data.colors)] for i in context.tiles],
-        }
-        files.write_json(path, record)
-    record = files.read_json(path)
+    record = _kept(path, artifact.sha256, lambda: _scored(planned, artifact, reference, context))
     return RungArtifact(
         runtime=artifact.runtime, runtime_version=artifact.runtime_version, precision=artifact.precision,
         file=str(artifact.files[0].relative_to(context.folder)), bytes=artifact.bytes, sha256=artifact.sha256,
@@ -255,9 +262,23 @@ def _score(planned: PlannedRung, artifact: Artifact, reference: Reference, conte
     )  # fmt: skip
 
 
+def _scored(planned: PlannedRung, artifact: Artifact, reference: Reference, context: Context) -> dict[str, Any]:
+    predict = RUNTIMES.get(artifact.runtime).load(artifact, max(context.threads))
+    label = f"{planned.name}: score in {artifact.runtime}"
+    masks = predict_masks(predict, context.data.test, artifact.preprocessing, context.progress, label)
+    images = np.stack([context.data.test[i][0] for i in range(min(PARITY_IMAGES, len(context.data.test)))])
+    inputs = preprocess(images, artifact.preprocessing)
+    return {
+        "metrics": score(masks, context.data.test, context.data).to_json(),
+        "agreement": agreement(masks, reference.masks),
+        "max_difference": parity(torch_predict(reference.candidate.module), predict, inputs)[0],
+        "samples": [[i, mask_png_uri(masks[i], context.data.colors)] for i in context.tiles],
+    }
+
+
 def _samples(folder: Path, context: Context) -> tuple[tuple[int, str], ...]:
     path = folder / context.runtimes[0] / "score.json"
-    return tuple((int(i), str(uri)) for i, uri in files.read_json(path)["samples"])
+    return tuple((int(i), str(uri)) for i, uri in files.read_json(path)["value"]["samples"])
 
 
 # ---- the clock --------------------------------------------------------------------------------------------------
@@ -265,20 +286,23 @@ def _samples(folder: Path, context: Context) -> tuple[tuple[int, str], ...]:
 
 def _timings(planned: PlannedRung, artifact: Artifact, context: Context) -> list[RungTiming]:
     """Measure an artifact side by side with the first rung's in the same runtime."""
-    path = context.rung_folder(planned.name) / artifact.runtime / "timings.json"
-    if not path.exists():
-        first = context.plan.rungs[0].name
-        folder = context.rung_folder(first) / artifact.runtime
-        reference = Artifact.from_json(files.read_json(folder / "artifact.json"), folder)
-        context.progress.start(f"{planned.name}: time in {artifact.runtime}", len(context.threads))
-        rows = []
-        for threads in context.threads:
-            there, here = measure_pair(reference, artifact, threads=threads, n=context.samples_n)
-            rows.append(_timing(here, there))
-            context.progress.advance(1, f"{here.median_ms:.2f} ms at {threads} thread{'s' * (threads > 1)}")
-        context.progress.finish()
-        files.write_json(path, rung_json(rows))
-    return [RungTiming(**row) for row in files.read_json(path)]
+    folder = context.rung_folder(context.plan.rungs[0].name) / artifact.runtime
+    reference = Artifact.from_json(files.read_json(folder / "artifact.json"), folder)
+    own = context.rung_folder(planned.name) / artifact.runtime
+    context.progress.start(f"{planned.name}: time in {artifact.runtime}", len(context.threads))
+    timings = []
+    for threads in context.threads:
+        of = f"{artifact.sha256} beside {reference.sha256}, n {context.samples_n}"
+        measured = partial(_measured, reference, artifact, threads, context.samples_n)
+        timings.append(RungTiming(**_kept(own / f"timings-{threads}.json", of, measured)))
+        context.progress.advance(1, f"{timings[-1].median_ms:.2f} ms at {threads} thread{'s' * (threads > 1)}")
+    context.progress.finish()
+    return timings
+
+
+def _measured(reference: Artifact, artifact: Artifact, threads: int, n: int) -> Any:
+    there, here = measure_pair(reference, artifact, threads=threads, n=n)
+    return rung_json(_timing(here, there))
 
 
 def _timing(here: Measurement, there: Measurement) -> RungTiming:
@@ -287,11 +311,12 @@ def _timing(here: Measurement, there: Measurement) -> RungTiming:
 
 
 def _layer_times(planned: PlannedRung, artifact: Artifact, context: Context) -> LayerTimes | None:
-    path = context.rung_folder(planned.name) / artifact.runtime / "layers.json"
-    if not path.exists():
+    def measured() -> Any:
         times = measure_layers(artifact, threads=1, n=context.samples_n)
-        files.write_json(path, dataclasses.asdict(times) if times else None)
-    data = files.read_json(path)
+        return dataclasses.asdict(times) if times else None
+
+    path = context.rung_folder(planned.name) / artifact.runtime / "layers.json"
+    data = _kept(path, f"{artifact.sha256}, n {context.samples_n}", measured)
     return LayerTimes(**{**data, "rows": tuple(LayerTime(**row) for row in data["rows"])}) if data else None
 
 
