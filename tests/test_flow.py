@@ -196,6 +196,28 @@ def test_an_output_folder_that_is_a_file_is_a_clear_error(data: Path, tmp_path: 
         tiny.run(data, tmp_path / "out")
 
 
+@pytest.mark.skipif(not Path("/sys/kernel").is_dir(), reason="needs a file system that nobody may write to")
+def test_a_file_system_that_takes_no_files_is_a_clear_error(data: Path) -> None:
+    with pytest.raises(FileError, match=r"/sys/kernel/run.*can't write: "):
+        tiny.run(data, Path("/sys/kernel/run"))
+
+
+def test_a_full_disk_in_an_export_leaves_no_half_written_artifact(
+    data: Path, whole: tuple[Path, Report], tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    shutil.copytree(whole[0], out)
+    (out / "rungs/v1/rung.json").unlink()
+    folder = out / "rungs/v1/onnxruntime"
+    for path in folder.iterdir():
+        path.unlink()
+    (folder / "model.onnx.part").symlink_to("/dev/full")
+    with pytest.raises(FileError, match=r"model\.onnx: can't write: the disk is full"):
+        tiny.run(data, out)
+    assert not list(folder.iterdir())
+    assert tiny.run(data, out).rung("v1").artifacts == whole[1].rung("v1").artifacts
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
 def test_a_read_only_output_folder_is_a_clear_error(data: Path, tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
@@ -208,6 +230,47 @@ def test_a_damaged_report_is_a_named_error(text: str, tmp_path: Path) -> None:
     (tmp_path / "report.json").write_text(text)
     with pytest.raises(FlyweightError, match=r"report\.json"):
         flow.render(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["x/../../escaped", "..", "", "a b"])
+def test_a_report_whose_rung_is_named_like_a_path_writes_nothing(
+    name: str, whole: tuple[Path, Report], tmp_path: Path
+) -> None:
+    text = (whole[0] / "report.json").read_text()
+    (tmp_path / "report.json").write_text(text.replace('"name": "v3"', f'"name": "{name}"'))
+    with pytest.raises(FileError, match="a rung is named"):
+        flow.render(tmp_path)
+    assert [path.name for path in tmp_path.iterdir() if path.suffix == ".html"] == []
+    assert not list(tmp_path.parent.glob("*escaped*"))
+
+
+@pytest.mark.parametrize("text", ["[]", "{}", '{"data": 3}', "null"])
+def test_damaged_run_settings_are_a_named_error(text: str, data: Path, tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_text(text)
+    with pytest.raises(FileError, match=r"run\.json: "):
+        tiny.run(data, tmp_path)
+
+
+@pytest.mark.parametrize("name", ["artifact.json", "score.json", "timings-1.json", "layers.json"])
+def test_a_damaged_record_of_a_step_is_made_anew(
+    name: str, data: Path, whole: tuple[Path, Report], tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    shutil.copytree(whole[0], out)
+    (out / "rungs/v1/rung.json").unlink()
+    (out / "rungs/v1/onnxruntime" / name).write_text("[1")
+    again = tiny.run(data, out).rung("v1")
+    assert again.artifacts == whole[1].rung("v1").artifacts
+
+
+def test_a_rung_whose_weights_are_gone_is_not_trained_again_to_be_opened(
+    whole: tuple[Path, Report], tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    shutil.copytree(whole[0], out)
+    (out / "rungs/v1/weights.safetensors").unlink()
+    with pytest.raises(FileError, match=r"the rung's weights are gone"):
+        flow.open_model(f"{out}:v2")
 
 
 def test_the_run_notes_its_settings_first(whole: tuple[Path, Report]) -> None:

@@ -8,6 +8,7 @@ import datetime
 import hashlib
 import os
 import platform
+import re
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -419,6 +420,10 @@ def render(folder: Path | str) -> Path:
         raise FileError(f"{folder / 'report.json'}: no rung is finished yet. Run the slim command again to go on.")
     pictures = {}
     for rung in dict.fromkeys((shown[0].name, shown[-1].name)):
+        if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._+-]*", rung):  # it becomes a file's name
+            raise FileError(
+                f"{folder / 'report.json'}: a rung is named {rung!r}. Allowed: letters, digits, . _ + - inside."
+            )
         pictures[rung] = _picture(report.rung(rung))
         files.write_text(folder / f"network-{rung}.svg", pictures[rung])
     files.write_text(folder / "report.html", render_page(report, pictures))

@@ -6,7 +6,6 @@ Everything in here is JSON-able data: a report that was written is read back equ
 from __future__ import annotations
 
 import dataclasses
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -112,11 +111,6 @@ class Rung:
     unattributed_us: float
     skipped: tuple[str, ...] = ()
     samples: tuple[tuple[int, str], ...] = ()
-
-    def __post_init__(self) -> None:
-        """Refuse a name that could not be a file's: pictures are named by it."""
-        if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._+-]*", self.name):
-            raise FileError(f"a rung is named '{self.name}'. Allowed are letters, digits and . _ + - inside.")
 
     def timing(self, runtime: str, threads: int) -> RungTiming | None:
         """Return the timing in ``runtime`` at ``threads``, or None."""
