@@ -5,13 +5,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 
-from flyweight import flow
+from flyweight import files, flow
 from flyweight.errors import FileError, FlyweightError, UsageError
 from flyweight.report import load_report
 from flyweight.report.value import Report
@@ -108,6 +108,22 @@ def test_a_folder_with_another_run_is_refused_with_what_differs(data: Path, whol
         tiny.run(data, whole[0], steps=7)
 
 
+def test_rungs_can_be_added_to_a_run_and_none_is_lost(data: Path, whole: tuple[Path, Report], tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    assert [rung.name for rung in tiny.run(data, out, ("v0",)).rungs] == ["v0"]
+    done = (out / "rungs/v0/rung.json").stat().st_mtime_ns
+    assert [rung.name for rung in tiny.run(data, out, ("v1",)).rungs] == ["v0", "v1"]
+    assert [rung.name for rung in tiny.run(data, out, ("v0",)).rungs] == ["v0", "v1"]
+    assert (out / "rungs/v0/rung.json").stat().st_mtime_ns == done
+
+
+def test_a_folder_that_another_process_works_in_is_refused(data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    with files.held(out), pytest.raises(FileError, match="another process is at work there"):
+        tiny.run(data, out)
+    assert not (out / "run.json").exists()
+
+
 def test_a_rung_of_a_run_opens_as_a_model(whole: tuple[Path, Report]) -> None:
     candidate = flow.open_model(f"{whole[0]}:v1")
     assert candidate.input_shape == (1, 3, 32, 32)
@@ -140,34 +156,36 @@ def test_int8_export_without_images_says_what_to_give(whole: tuple[Path, Report]
 # ---- killed, full, unwritable -------------------------------------------------------------------------------------
 
 
-def kill_when(reached: Callable[[Path], bool], data: Path, out: Path) -> None:
-    """Run the tiny plan in a process of its own and kill -9 it as soon as ``reached`` says so."""
+def kill_in(step: str, data: Path, out: Path) -> None:
+    """Run the tiny plan in a process of its own and kill -9 it in the middle of ``step``."""
     command = [sys.executable, "-m", "tests.tiny", str(data), str(out)]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, start_new_session=True) as process:
-        deadline = time.monotonic() + 120
-        while not reached(out):
-            assert process.poll() is None, f"ended before it could be killed: {process.stderr.read().decode()}"  # type: ignore[union-attr]
-            assert time.monotonic() < deadline
-            time.sleep(0.002)
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True) as process:
+        assert process.stdout
+        assert any(line.strip() == step for line in process.stdout), f"ended before '{step}'"
+        time.sleep(KILLS[step])
+        assert process.poll() is None
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
 
 
-KILLS: dict[str, Callable[[Path], bool]] = {
-    "in training": lambda out: (out / "rungs/v0/training.pt").exists(),
-    "in the export": lambda out: (out / "rungs/v1/weights.safetensors").exists(),
-    "in scoring": lambda out: (out / "rungs/control/onnxruntime/artifact.json").exists(),
-    "in a measurement": lambda out: (out / "rungs/v1/onnxruntime/score.json").exists(),
+# a step, and how many seconds after its beginning the kill comes
+KILLS = {
+    "v0: train": 1.0,
+    "v1: export": 0.2,
+    "v3: export": 0.2,
+    "control: score in onnxruntime": 0.02,
+    "v1: time in onnxruntime": 0.2,
+    "v2: time per layer": 0.2,
 }
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("moment", KILLS)
+@pytest.mark.parametrize("step", KILLS)
 def test_killed_the_same_run_goes_on_and_ends_with_the_same_report(
-    moment: str, data: Path, whole: tuple[Path, Report], tmp_path: Path
+    step: str, data: Path, whole: tuple[Path, Report], tmp_path: Path
 ) -> None:
     out = tmp_path / "run"
-    kill_when(KILLS[moment], data, out)
+    kill_in(step, data, out)
     done = {path: path.stat().st_mtime_ns for path in out.rglob("rung.json")}
     done |= {path: path.stat().st_mtime_ns for path in out.rglob("weights.safetensors")}
     report = tiny.run(data, out)

@@ -20,10 +20,18 @@ def test_every_parent_stands_before_its_rung() -> None:
         seen.add(rung.name)
 
 
-def test_the_scratch_control_is_trained_as_long_as_the_control() -> None:
-    control, scratch = (next(r for r in LADDER.rungs if r.name == name) for name in ("control", "scratch"))
-    assert steps_of(control, LADDER, 100) == (100, 200)  # v0's 100 and its own
-    assert steps_of(scratch, LADDER, 100) == (200, 200)
+def test_both_controls_are_trained_as_long_as_the_last_rungs_whole_lineage() -> None:
+    control, scratch, last = (
+        next(r for r in LADDER.rungs if r.name == name) for name in ("control", "scratch", "v3.2")
+    )
+    assert steps_of(last, LADDER, 100) == (0, 800)  # v0, v0.1, v0.2, v1, v2.1.1, v2.1.3, v2.1.4, v2.2.2
+    assert steps_of(control, LADDER, 100) == (700, 800)  # 100 are v0's
+    assert steps_of(scratch, LADDER, 100) == (800, 800)
+
+
+def test_the_control_has_the_last_rungs_skips() -> None:
+    rungs = {rung.name: rung for rung in LADDER.rungs}
+    assert rungs["control"].edits == rungs["v2.2.2"].edits
 
 
 def test_folding_and_quantizing_take_no_steps() -> None:

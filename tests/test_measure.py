@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from flyweight import measure as measure_module
 from flyweight.contracts import Artifact
 from flyweight.errors import FileError, MeasurementError, RuntimeMissingError
-from flyweight.measure import hardware, is_busy, measure, measure_layers, measure_pair
+from flyweight.measure import hardware, measure, measure_layers, measure_pair
 from flyweight.measure._process import LoadedWorker
 from flyweight.runtimes.onnxruntime import OnnxRuntime
 from tests.runtimes import nets
@@ -60,7 +60,9 @@ def test_pair_gives_the_reference_first(artifact: Artifact) -> None:
     assert here.busy >= 1
 
 
-def test_only_one_of_a_pair_computes_at_a_time(artifact: Artifact, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_one_of_a_pair_computes_at_a_time_and_the_order_alternates(
+    artifact: Artifact, monkeypatch: pytest.MonkeyPatch
+) -> None:
     asked: list[tuple[str, int]] = []
     real = LoadedWorker.ask
 
@@ -71,7 +73,7 @@ def test_only_one_of_a_pair_computes_at_a_time(artifact: Artifact, monkeypatch: 
 
     monkeypatch.setattr(LoadedWorker, "ask", ask)
     measure_pair(replace(artifact, runtime_version="a"), replace(artifact, runtime_version="b"), n=5, rounds=2)
-    assert asked == [("a", 3), ("b", 3), ("a", 2), ("b", 2)]
+    assert asked == [("a", 3), ("b", 3), ("b", 2), ("a", 2)]  # there, and back again
 
 
 def test_layers_are_measured_in_a_fresh_process(artifact: Artifact) -> None:
@@ -108,10 +110,14 @@ def test_busy_is_what_other_processes_took(
     assert measure_module._busy([{"wall_ns": [3, 3], "cpu_ns": [2, 2]}], threads, others) == pytest.approx(busy)
 
 
-def test_busy_is_told_above_a_fifth(artifact: Artifact) -> None:
-    found = measure(artifact, n=2)
-    assert not is_busy(replace(found, busy=1.2))
-    assert is_busy(replace(found, busy=1.21))
+@pytest.mark.parametrize(
+    ("busy", "p10_ms", "p90_ms", "doubt"),
+    [(1.2, 2, 3, ""), (1.21, 2, 3, "busy"), (1.2, 2, 3.1, "unsteady"), (1.21, 2, 3.1, "busy")],  # 3 / 2 is 1.5
+)
+def test_a_time_is_doubted_above_a_fifth_of_load_or_half_again_of_spread(
+    artifact: Artifact, busy: float, p10_ms: float, p90_ms: float, doubt: str
+) -> None:
+    assert replace(measure(artifact, n=2), busy=busy, p10_ms=p10_ms, p90_ms=p90_ms).doubt == doubt
 
 
 def test_hardware_tells_the_cores() -> None:

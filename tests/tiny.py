@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from flyweight import ladder
+from flyweight.contracts import Progress, Silent
 from flyweight.flow import slim
 from flyweight.ladder import Plan, PlannedRung
 from flyweight.report.value import Report
@@ -43,7 +44,7 @@ def register() -> None:
         PlannedRung("v3", "int8", "int8", parent="v2", edits=(QuantizeInt8(),), trained=False),
     )
     plan = Plan("tiny", "tiny_deconv", rungs, short=("v1",))
-    cast("dict[str, Plan]", ladder.PLANS)["tiny"] = plan
+    ladder.PLANS["tiny"] = plan
 
 
 def paint(folder: Path, count: int = 30, size: int = 64) -> Path:
@@ -63,9 +64,31 @@ def paint(folder: Path, count: int = 30, size: int = 64) -> Path:
     return folder
 
 
-def run(data: Path, out: Path, rungs: tuple[str, ...] | None = None, steps: int = STEPS) -> Report:
+def run(
+    data: Path,
+    out: Path,
+    rungs: tuple[str, ...] | None = None,
+    steps: int = STEPS,
+    progress: Progress | None = None,
+) -> Report:
     """Slim in ONNX Runtime at one thread."""
-    return slim(str(data), out, plan="tiny", steps=steps, rungs=rungs, threads=(1,), runtimes=("onnxruntime",))
+    return slim(
+        str(data),
+        out,
+        plan="tiny",
+        steps=steps,
+        rungs=rungs,
+        threads=(1,),
+        runtimes=("onnxruntime",),
+        progress=progress,
+    )
+
+
+class Steps(Silent):
+    """Writes a line when a step is begun."""
+
+    def start(self, what: str, total: int) -> None:
+        print(what, flush=True)
 
 
 def facts(report: Report) -> Mapping[str, object]:
@@ -85,4 +108,4 @@ if __name__ == "__main__":
     import torch
 
     torch.set_num_threads(1)
-    run(Path(sys.argv[1]), Path(sys.argv[2]))
+    run(Path(sys.argv[1]), Path(sys.argv[2]), progress=Steps())

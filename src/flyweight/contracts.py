@@ -212,13 +212,17 @@ class Artifact:
         )  # fmt: skip
 
 
+BUSY = 1.2  # Measurement.busy above which the machine was doing something else
+UNSTEADY = 1.5  # 90th over 10th percentile above which a median says little of a single inference
+
+
 @dataclass(frozen=True)
 class Measurement:
     """Measured time of one artifact in a fresh process. Times are of one inference, batch 1, after warm-up.
 
     ``median_ms``, ``p10_ms`` and ``p90_ms`` are of all n samples' wall clock;
     ``busy`` is wall time over CPU time at one thread; at more, one plus the share of a core that each thread lacked
-    beside other processes: above 1.2 the machine was doing something else. ``cpu_median_ms`` is that of all threads
+    beside other processes: above BUSY the machine was doing something else. ``cpu_median_ms`` is that of all threads
     together.
     """
 
@@ -236,6 +240,13 @@ class Measurement:
     first_ms: float
     peak_rss_bytes: int
     baseline_rss_bytes: int  # the same process before the artifact was loaded
+
+    @property
+    def doubt(self) -> str:
+        """Why the median is to be read with care: 'busy', 'unsteady', or '' where it isn't."""
+        if self.busy > BUSY:
+            return "busy"
+        return "unsteady" if self.p90_ms > UNSTEADY * self.p10_ms else ""
 
 
 @dataclass(frozen=True)

@@ -66,6 +66,37 @@ def _discard(part: Path) -> None:
             raise
 
 
+@contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Hold a folder, so that no other process works in it; a process that dies lets go. Windows: not held.
+
+    Raises:
+        FileError: another process holds it, or it can't be written to.
+    """
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        yield
+        return
+    path = folder / ".lock"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = open(path, "wb")  # noqa: SIM115  the lock lives as long as the handle
+    except OSError as error:
+        raise file_error(path, "write", error) from error
+    with handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise FileError(
+                f"{folder}: another process is at work there. Wait for it, or choose another --out."
+            ) from error
+        except OSError as error:  # a file system without locks
+            if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS):
+                raise file_error(path, "lock", error) from error
+        yield
+
+
 def write_bytes(path: Path, data: bytes) -> None:
     """Write ``data`` to ``path`` wholly or not at all."""
     with replacing(path) as part:

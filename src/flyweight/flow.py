@@ -77,7 +77,7 @@ def slim(
         data: a data set's name (``blue_marble``), or a folder with ``images/`` and ``masks/``.
         short: the plan's short form: fewer steps and rungs.
         steps: training steps a rung; default 120, short 80.
-        rungs: only these (and what they are made from).
+        rungs: only these (and what they are made from). More of them can be added to a run later.
 
     Raises:
         UsageError: an unknown name, or ``out`` holds a run with other settings.
@@ -99,21 +99,23 @@ def slim(
         "samples_n": samples_n,
         "made_of": _fingerprint(chosen_plan, recipe, dataset),
     }
-    _claim(folder, settings)
     progress = progress or Silent()
     context = Context(
         folder=folder, plan=chosen_plan, data=dataset, recipe=recipe, seed=seed, runtimes=runtimes, threads=threads,
         samples_n=samples_n, tiles=_shown_tiles(dataset), progress=progress,
     )  # fmt: skip
-    report = _empty_report(context)
-    progress.start(f"ladder on {dataset.name}", len(planned))
-    for rung in planned:
-        report = replace(report, rungs=(*report.rungs, make_rung(rung, context)))
-        files.write_json(folder / "report.json", report.to_json())
-        progress.advance(1, rung.name)
-        progress.say(_line(report.rungs[-1], report.headline))
-    progress.finish()
-    render(folder)
+    with files.held(folder):
+        asked = _claim(folder, settings)
+        report = _empty_report(context)
+        planned = chosen_plan.chosen(tuple(asked))
+        progress.start(f"ladder on {dataset.name}", len(planned))
+        for rung in planned:
+            report = replace(report, rungs=(*report.rungs, make_rung(rung, context)))
+            files.write_json(folder / "report.json", report.to_json())
+            progress.advance(1, rung.name)
+            progress.say(_line(report.rungs[-1], report.headline))
+        progress.finish()
+        render(folder)
     return report
 
 
@@ -152,19 +154,24 @@ def _check_runtimes(names: tuple[str, ...]) -> None:
             raise RuntimeMissingError(reason)
 
 
-def _claim(folder: Path, settings: dict[str, Any]) -> None:
-    """Note the run's settings in its folder; a folder that holds another run is refused."""
+def _claim(folder: Path, settings: dict[str, Any]) -> list[str]:
+    """Note the run's settings in its folder; a folder that holds another run is refused.
+
+    Returns:
+        The rungs to be made: those that are asked for and those that an earlier call with these settings asked for.
+    """
     path = folder / "run.json"
-    if not path.exists():
-        files.write_json(path, settings)
-        return
-    there = _run_settings(folder)
-    if different := [key for key in settings if there[key] != settings[key]]:
+    there = _run_settings(folder) if path.exists() else settings
+    if different := [key for key in settings if key != "rungs" and there[key] != settings[key]]:
         key = different[0]
         what = f"{key} {_words(there[key])}, but {_words(settings[key])} is asked for"
         if key == "made_of":
             what = "another version of its data, recipe or plan than there is now"
         raise UsageError(f"{folder} holds a run with {what}. Choose another --out, or delete the folder.")
+    rungs = list(dict.fromkeys([*there["rungs"], *settings["rungs"]]))
+    if not path.exists() or rungs != there["rungs"]:
+        files.write_json(path, {**settings, "rungs": rungs})
+    return rungs
 
 
 def _words(value: Any) -> str:

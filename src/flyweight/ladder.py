@@ -1,8 +1,7 @@
 """Plans: which rungs a ladder has, from which parent each comes, and by which edits.
 
 The ladder is a practitioner's: measure first, cut resolution and the last blocks, tune the decoder, then width and
-depth of
-the run of equal blocks, win accuracy back by CReLU and skips, fold, quantize.
+depth of the run of equal blocks, win accuracy back by CReLU and skips, fold, quantize.
 """
 
 from __future__ import annotations
@@ -69,7 +68,7 @@ class Plan:
                 raise unknown_name(f"rung of plan '{self.name}'", name, known)
             if name not in wanted:
                 wanted.add(name)
-                todo += [parent for parent in (known[name].parent, known[name].budget_of) if parent]
+                todo += [known[name].parent] if known[name].parent else []
         return tuple(rung for rung in self.rungs if rung.name in wanted)
 
 
@@ -79,23 +78,24 @@ LADDER = Plan(
     rungs=(
         PlannedRung("v0", "MobileNetV1 + untuned decoder", "start: 160x160, decoder 512, 256, 128, 64"),
         PlannedRung(
-            "control", "v0 with skips", "v0 at full width and 160x160 with the same three skips",
-            parent="v0", edits=(AddSkips("add"),), control=True,
+            "control", "v0 with skips", "v0 at full width and 160x160 with v3.2's skips, trained as long",
+            parent="v0", edits=(AddSkips("concat"),), control=True, budget_of="v3.2",
         ),
         PlannedRung("v0.1", "input 80x80", "input 160 to 80", parent="v0", edits=(ResizeInput(80, 80),)),
         PlannedRung(
             "v0.2", "last blocks cut", "conv5_6 and conv6 cut", parent="v0.1", edits=(DropBlocks(("conv5_6", "conv6")),)
         ),
         PlannedRung(
-            "v1", "decoder 16, 8, 4, 2", "decoder width by the 2^n rule", parent="v0.2", edits=(SetDecoder((16, 8,
-            4, 2)),)
+            "v1", "decoder 16, 8, 4, 2", "decoder width by the 2^n rule",
+            parent="v0.2", edits=(SetDecoder((16, 8, 4, 2)),),
         ),
         PlannedRung(
             "v2.1.1", "equal blocks 256", "conv5_1 to conv5_5: 512 to 256 channels",
             parent="v1", edits=(ScaleWidth(EQUAL_BLOCKS, 0.5),),
         ),
-        PlannedRung("v2.1.2", "one block less", "conv5_5 dropped from v1", parent="v1",
-        edits=(DropBlocks(("conv5_5",)),)),
+        PlannedRung(
+            "v2.1.2", "one block less", "conv5_5 dropped from v1", parent="v1", edits=(DropBlocks(("conv5_5",)),)
+        ),
         PlannedRung(
             "v2.1.3", "256, one block less", "both: 256 channels, conv5_5 dropped",
             parent="v2.1.1", edits=(DropBlocks(("conv5_5",)),),

@@ -204,6 +204,7 @@ def _artifacts(planned: PlannedRung, candidate: Candidate, context: Context) -> 
     """Export to every runtime; where one but the first can't express the network, say so instead."""
     made: dict[str, Artifact] = {}
     skipped = []
+    context.progress.start(f"{planned.name}: export", len(context.runtimes))
     for name in context.runtimes:
         try:
             made[name] = exported(candidate, name, context.rung_folder(planned.name) / name)
@@ -212,6 +213,8 @@ def _artifacts(planned: PlannedRung, candidate: Candidate, context: Context) -> 
                 raise
             skipped.append(f"{name}: {error}")
             context.progress.say(f"{planned.name}: {name} left out: {error}")
+        context.progress.advance(1, name)
+    context.progress.finish()
     return made, skipped
 
 
@@ -306,13 +309,16 @@ def _measured(reference: Artifact, artifact: Artifact, threads: int, n: int) -> 
 
 
 def _timing(here: Measurement, there: Measurement) -> RungTiming:
-    shared = {f.name: getattr(here, f.name) for f in dataclasses.fields(Measurement) if f.name != "hardware"}
-    return RungTiming(**shared, reference_median_ms=there.median_ms, speedup=there.median_ms / here.median_ms)
+    return RungTiming(
+        **dataclasses.asdict(here), reference_median_ms=there.median_ms, speedup=there.median_ms / here.median_ms
+    )
 
 
 def _layer_times(planned: PlannedRung, artifact: Artifact, context: Context) -> LayerTimes | None:
     def measured() -> Any:
+        context.progress.start(f"{planned.name}: time per layer", 0)
         times = measure_layers(artifact, threads=1, n=context.samples_n)
+        context.progress.finish()
         return dataclasses.asdict(times) if times else None
 
     path = context.rung_folder(planned.name) / artifact.runtime / "layers.json"

@@ -139,6 +139,14 @@ def test_a_busy_machine_is_marked() -> None:
     assert PAGE.count('<td class="flag"') == 2
 
 
+def test_a_time_that_spreads_widely_is_marked_unsteady() -> None:
+    rung = REPORT.rungs[0]
+    shaky = tuple(replace(t, p90_ms=2 * t.p10_ms, busy=1.0) for t in rung.timings)
+    page = render_page(replace(REPORT, rungs=(replace(rung, timings=shaky),)))
+    assert f"{len(shaky)} of {len(shaky)} timings spread widely: 90th over 1.5 times the 10th percentile" in page
+    assert page.count(" unsteady<") == len(shaky)
+
+
 def hostile(text: str) -> Report:
     rung = REPORT.rungs[0]
     artifacts = {k: replace(a, file=text, runtime_version=text, notes=(text,)) for k, a in rung.artifacts.items()}

@@ -62,6 +62,14 @@ def test_a_column_is_shown_whole_for_every_rung_or_not_at_all(width: int) -> Non
         assert left_out or all(present), column.name
 
 
+def test_a_time_to_be_read_with_care_has_a_star_that_the_legend_explains() -> None:
+    text = shown(ladder_table(REPORT), 200)
+    assert "70.0*" in row(text, "v0")  # ncnn at 2 threads, while the machine was busy
+    assert "* the machine was busy, or the time unsteady" in text
+    calm = replace(REPORT, rungs=tuple(replace(r, timings=r.timings[:2]) for r in REPORT.rungs))
+    assert "*" not in shown(ladder_table(calm), 200)
+
+
 def test_the_narrow_table_says_what_it_left_out() -> None:
     text = shown(ladder_table(REPORT), 80)
     assert "Left out for width:" in text

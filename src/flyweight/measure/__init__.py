@@ -20,7 +20,6 @@ from flyweight.measure._process import LoadedWorker
 from flyweight.runtimes import RUNTIMES
 from flyweight.runtimes._artifact import check_digest
 
-BUSY = 1.2  # wall over CPU time above which the machine was doing something else
 ROUNDS = 10
 
 
@@ -73,11 +72,6 @@ def measure_layers(artifact: Artifact, threads: int = 1, n: int = 50, timeout_s:
     return LayerTimes(**{**found, "rows": tuple(LayerTime(**row) for row in found["rows"])}) if found else None
 
 
-def is_busy(measurement: Measurement) -> bool:
-    """Tell whether the machine was doing something else meanwhile, so that the wall clock can't be trusted."""
-    return measurement.busy > BUSY
-
-
 def hardware() -> str:
     """Return the processor's name, its usable cores and its best int8 instructions, e.g. ``AVX-512 VNNI``."""
     try:
@@ -114,9 +108,10 @@ def _measure(
         workers = [stack.enter_context(LoadedWorker(artifact, threads, timeout_s)) for artifact in artifacts]
         samples: list[list[dict[str, Any]]] = [[] for _ in workers]
         before = (time.perf_counter(), _machine_cpu_s() - _cpu_s(workers))
-        for turn in _turns(n, rounds):
-            for worker, taken in zip(workers, samples, strict=True):
-                taken.append(worker.ask("run", n=turn))
+        for number, turn in enumerate(_turns(n, rounds)):
+            order = range(len(workers)) if number % 2 == 0 else reversed(range(len(workers)))
+            for index in order:  # there and back again, so that none always runs on what the other left
+                samples[index].append(workers[index].ask("run", n=turn))
         others = (_machine_cpu_s() - _cpu_s(workers) - before[1]) / (time.perf_counter() - before[0])
         memory = [worker.ask("memory")["peak_rss_bytes"] for worker in workers]
     zipped = zip(workers, samples, memory, strict=True)

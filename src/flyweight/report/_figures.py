@@ -11,6 +11,7 @@ from flyweight.report.value import Report, Rung, RungArtifact, RungTiming
 
 RUNTIME_TITLES = {"onnxruntime": "ONNX Runtime", "ncnn": "ncnn"}
 RUNTIME_SHORT = {"onnxruntime": "ORT"}
+DOUBT = "*"  # beside a time taken on a busy machine, or one that spreads widely
 METRIC_TITLES = {"coast_miou": "mIoU along the coast", "miou": "mIoU", "pixel_accuracy": "pixel accuracy"}
 
 
@@ -179,7 +180,24 @@ def _time_column(runtime: str, threads: int, main: bool) -> Column:
     keep = (96 if main else 35) - (66 if main else 10) * (threads - 1)
     title = f"{RUNTIME_SHORT.get(runtime, runtime)}\n{threads} thr\nms"
     name = f"{RUNTIME_SHORT.get(runtime, runtime)} at {threads} thread{'s' if threads > 1 else ''}"
-    return _figure(title, name, "measured", keep, lambda r: _median(r, runtime, threads), fmt.significant)
+    return Column(
+        title,
+        name,
+        "measured",
+        keep,
+        lambda r: _time(r.timing(runtime, threads)),
+        lambda r: _median(r, runtime, threads),
+    )
+
+
+def doubtful(report: Report) -> bool:
+    """Tell whether a timing is to be read with care."""
+    return any(timing.doubt for rung in report.rungs for timing in rung.timings)
+
+
+def _time(timing: RungTiming | None) -> str:
+    """Return a median, marked where it is to be read with care."""
+    return fmt.significant(timing.median_ms if timing else None) + (DOUBT if timing and timing.doubt else "")
 
 
 def _median(rung: Rung, runtime: str, threads: int) -> float | None:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from flyweight.contracts import BUSY, UNSTEADY
 from flyweight.report import _figures as figures
 from flyweight.report import _format as fmt
 from flyweight.report._html import Cell, Head, facts, paragraph, plain, section, table
 from flyweight.report.value import Report, Rung, RungArtifact, RungTiming
-
-BUSY = 1.2  # above it the machine was doing something else: contracts.Measurement
 
 TIMING_HEADS = (
     Head("rung", left=True),
@@ -22,7 +21,7 @@ TIMING_HEADS = (
     Head("first rung,\nsame minutes, ms"),
     Head("times\nfaster"),
     Head("CPU time\nms"),
-    Head("wall / CPU\nper thread"),
+    Head("machine\nload"),
     Head("load\nms"),
     Head("first\nrun, ms"),
     Head("peak RSS\nMB"),
@@ -73,10 +72,12 @@ MEANINGS = (
         "the same number of threads.",
     ),
     (
-        "wall / CPU",
+        "machine load",
         "measured",
         "At 1 thread, median wall time over CPU time; at more, one plus the share of a core that each thread lacked "
-        "beside other processes. Above 1.2 the machine was doing something else: such a timing is marked busy.",
+        "beside other processes. "
+        f"Above {BUSY:g} the machine was doing something else: such a timing is marked busy. One whose 90th percentile "
+        f"is over {UNSTEADY:g} times the 10th is marked unsteady.",
     ),
     (
         "peak RSS",
@@ -108,20 +109,18 @@ MEANINGS = (
 def timings(report: Report) -> str:
     """Return every timing: runtime by threads, median, spread, n."""
     rows = [(("control" if rung.control else ""), _timing(rung, t)) for rung in report.rungs for t in rung.timings]
-    busy = sum(t.busy > BUSY for rung in report.rungs for t in rung.timings)
-    note = (
-        paragraph(
-            f"{busy} of {len(rows)} timings were taken while the machine was busy with something else; they are marked."
-        )
-        if busy
-        else ""
-    )
+    doubts = [t.doubt for rung in report.rungs for t in rung.timings if t.doubt]
+    counts = {
+        "busy": "were taken while the machine was busy with something else",
+        "unsteady": f"spread widely: 90th over {UNSTEADY:g} times the 10th percentile",
+    }
+    said = [f"{doubts.count(kind)} of {len(rows)} timings {what}" for kind, what in counts.items() if kind in doubts]
+    note = paragraph("; ".join(said) + ": they are marked.") if said else ""
     caption = "Measured, batch 1, by turns with the first rung's artifact."
     return section("timings", "Every timing", note, table(caption, TIMING_HEADS, rows)) if rows else ""
 
 
 def _timing(rung: Rung, t: RungTiming) -> list[Cell]:
-    busy = t.busy > BUSY
     times = [Cell(fmt.significant(v), v) for v in (t.median_ms, t.p10_ms, t.p90_ms)]
     return [
         Cell(rung.name, kind="t"),
@@ -132,7 +131,7 @@ def _timing(rung: Rung, t: RungTiming) -> list[Cell]:
         Cell(fmt.significant(t.reference_median_ms), t.reference_median_ms),
         Cell(fmt.ratio(t.speedup), t.speedup),
         Cell(fmt.significant(t.cpu_median_ms), t.cpu_median_ms),
-        Cell(f"{t.busy:.2f}{' busy' if busy else ''}", t.busy, flag=busy),
+        Cell(f"{t.busy:.2f} {t.doubt}".rstrip(), t.busy, flag=bool(t.doubt)),
         Cell(fmt.significant(t.load_ms), t.load_ms),
         Cell(fmt.significant(t.first_ms), t.first_ms),
         Cell(fmt.megabytes(t.peak_rss_bytes), t.peak_rss_bytes),

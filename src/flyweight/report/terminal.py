@@ -10,6 +10,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from flyweight.contracts import UNSTEADY
 from flyweight.report import _figures as figures
 from flyweight.report import _format as fmt
 from flyweight.report import _remarks
@@ -93,6 +94,10 @@ def _legend(report: Report, columns: Sequence[figures.Column], kept: Sequence[fi
         f"medians, "
         f"batch 1. RSS: peak memory of a fresh process.{control}",
     ]
+    if figures.doubtful(report):
+        lines.append(
+            f"{figures.DOUBT} the machine was busy, or the time unsteady: 90th over {UNSTEADY:g} × the 10th percentile."
+        )
     if dropped:
         lines.append(f"Left out for width: {', '.join(dropped)}.")
     return Text("\n".join(lines), style="dim")

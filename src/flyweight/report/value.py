@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from flyweight import files
+from flyweight.contracts import Measurement
 from flyweight.errors import FileError
 from flyweight.report import _read
 
@@ -19,25 +20,12 @@ REPORT_VERSION = 1
 
 
 @dataclass(frozen=True)
-class RungTiming:
+class RungTiming(Measurement):
     """Measured: one artifact in one runtime at a number of threads, interleaved with the first rung's artifact.
 
     ``speedup`` is reference median over own median, both from the same minutes (``reference_median_ms``).
     """
 
-    runtime: str
-    runtime_version: str
-    threads: int
-    n: int
-    median_ms: float
-    p10_ms: float
-    p90_ms: float
-    cpu_median_ms: float
-    busy: float
-    load_ms: float
-    first_ms: float
-    peak_rss_bytes: int
-    baseline_rss_bytes: int
     reference_median_ms: float
     speedup: float
 
