@@ -165,7 +165,7 @@ def test_number_of_five_thousand_digits_is_a_spec_error() -> None:
 def test_setting_nested_deeper_than_eight_is_a_spec_error() -> None:
     data = example().to_json()
     data["head"]["settings"] = {"deep": json.loads("[" * 8 + "]" * 8)}
-    assert ArchSpec.from_json(data).head.setting("deep", 0) == ((((((((),),),),),),),)
+    assert ArchSpec.from_json(data).head.setting("deep", ()) == ((((((((),),),),),),),)
     data["head"]["settings"] = {"deep": json.loads("[" * 900 + "]" * 900)}
     with pytest.raises(SpecError, match="nested deeper than 8"):
         ArchSpec.from_json(data)
@@ -278,3 +278,13 @@ def test_rounded_channels_are_a_multiple_and_never_ten_percent_below(width: floa
 def test_rounded_channels_of_mobilenet_v2_are_the_published_ones(width: float, expected: int) -> None:
     # 11.2 -> 8, but 8 < 0.9 * 11.2, so 16; 33.6 -> 32; 48; 1792; 20 lies between 16 and 24: (20 + 4) // 8 * 8 = 24
     assert round_channels(width, 8, 8) == expected
+
+
+def test_a_setting_of_another_type_than_its_default_is_an_error_that_names_the_stage() -> None:
+    stage = StageSpec("conv1", "conv", 8, settings=block_settings(kernel="3"))
+    with pytest.raises(SpecError, match=r"stage 'conv1': kernel is '3', but must be of type int, as 3"):
+        stage.setting("kernel", 3)
+
+
+def test_a_whole_number_serves_where_a_fraction_is_meant() -> None:
+    assert StageSpec("a", "conv", 8, settings=block_settings(expand=6)).setting("expand", 1.0) == 6.0

@@ -17,17 +17,19 @@ from flyweight.spec import ArchSpec, HeadSpec, StageSpec
 class Network(nn.Module):
     """A chain of stages and a head, built from a spec. Maps ``(n, C, h, w)`` to the head's logits."""
 
-    def __init__(self, stages: Mapping[str, nn.Module], head: nn.Module) -> None:
+    def __init__(self, stages: Mapping[str, nn.Module], head: nn.Module, reads: Mapping[str, tuple[str, ...]]) -> None:
         super().__init__()
         self.encoder = nn.ModuleDict(stages)
         self.head = head
+        self.reads = dict(reads)  # stage -> earlier stages whose outputs it gets beside its predecessor's
 
     def forward(self, x: Tensor) -> Tensor:
         """Return logits."""
         maps: dict[str, Tensor] = {}
+        seen = {"": x}
         for name, stage in self.encoder.items():
-            x = stage(x)
-            maps[name] = x
+            x = stage(x, *(seen[source] for source in self.reads[name]))
+            maps[name] = seen[name] = x
         out: Tensor = self.head(maps)
         return out
 
@@ -44,11 +46,15 @@ def build(spec: ArchSpec, seed: int = 0) -> nn.Module:
         torch.manual_seed(seed)
         maps = feature_maps(spec)
         stages: dict[str, nn.Module] = {}
-        inputs = FeatureMap(spec.input.channels, spec.input.height, spec.input.width)
+        reads: dict[str, tuple[str, ...]] = {}
+        inputs = _input(spec)
+        seen = {"": inputs}
         for stage in spec.stages:
-            stages[stage.name] = _stage_builder(stage).build(stage, inputs, spec)
-            inputs = maps[stage.name]
-        network = Network(stages, _head_builder(spec.head).build(spec.head, maps, spec))
+            builder = stage_builder(stage)
+            reads[stage.name] = tuple(_source(stage, setting, seen) for setting in builder.reads)
+            stages[stage.name] = builder.build(stage, inputs, spec, *(seen[source] for source in reads[stage.name]))
+            inputs = seen[stage.name] = maps[stage.name]
+        network = Network(stages, _head_builder(spec.head).build(spec.head, maps, spec), reads)
         _initialize(network)
     return network.eval()
 
@@ -56,14 +62,31 @@ def build(spec: ArchSpec, seed: int = 0) -> nn.Module:
 def feature_maps(spec: ArchSpec) -> dict[str, FeatureMap]:
     """Return the shape of every stage's output, by stage name, in order."""
     maps: dict[str, FeatureMap] = {}
-    current = FeatureMap(spec.input.channels, spec.input.height, spec.input.width)
+    current = _input(spec)
     for stage in spec.stages:
-        current = current.strided(stage.out_channels, stage.stride)
+        current = stage_builder(stage).shape(stage, current, spec)
         maps[stage.name] = current
     return maps
 
 
-def _stage_builder(stage: StageSpec) -> StageBuilder:
+def _input(spec: ArchSpec) -> FeatureMap:
+    return FeatureMap(spec.input.channels, spec.input.height, spec.input.width)
+
+
+def _source(stage: StageSpec, setting: str, seen: Mapping[str, FeatureMap]) -> str:
+    name = stage.setting(setting, "")
+    if name not in seen:
+        earlier = ", ".join(filter(None, seen)) or "none"
+        raise SpecError(f"stage '{stage.name}': {setting} is '{name}', which is no earlier stage. Earlier: {earlier}.")
+    return name
+
+
+def stage_builder(stage: StageSpec) -> StageBuilder:
+    """Return the builder of a stage's block.
+
+    Raises:
+        SpecError: no stage block has that name, or it lacks one of the settings.
+    """
     builder = _member(stage.block, f"stage '{stage.name}'")
     if not isinstance(builder, StageBuilder):
         raise SpecError(f"stage '{stage.name}': '{stage.block}' is a head, not a stage block.")
@@ -86,7 +109,7 @@ def _member(name: str, where: str) -> object:
         raise SpecError(f"{where}: {error}") from error
 
 
-def _check_settings(given: Mapping[str, object], known: tuple[str, ...], where: str) -> None:
+def _check_settings(given: Mapping[str, object], known: Mapping[str, object], where: str) -> None:
     if unknown := sorted(set(given) - set(known)):
         raise SpecError(f"{where}: unknown setting '{unknown[0]}'. Allowed: {', '.join(known) or 'none'}.")
 

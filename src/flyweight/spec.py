@@ -26,6 +26,7 @@ MAX_PIXELS = 8_192
 MAX_STAGES = 4_096
 MAX_SETTING_DEPTH = 8
 D = TypeVar("D")
+V = TypeVar("V", bound="bool | int | float | str | tuple[Any, ...]")
 
 
 def settings(**values: Value) -> Settings:
@@ -79,9 +80,13 @@ class StageSpec:
         _check_range(f"stage '{self.name}'", "out_channels", self.out_channels, 1, MAX_CHANNELS)
         _check_range(f"stage '{self.name}'", "stride", self.stride, 1, 8)
 
-    def setting(self, name: str, default: Value) -> Value:
-        """Return one setting of the block, or ``default``."""
-        return dict(self.settings).get(name, default)
+    def setting(self, name: str, default: V) -> V:
+        """Return one setting of the block, or ``default``, whose type it must have.
+
+        Raises:
+            SpecError: it has another type; names the stage.
+        """
+        return _setting(self.settings, name, default, f"stage '{self.name}'")
 
     def replace(self, **changes: Any) -> StageSpec:
         """Return a copy with ``changes``."""
@@ -123,9 +128,17 @@ class HeadSpec:
         for skip in self.skips:
             _check_range(f"skip from '{skip.source}'", "target", skip.target, 0, max(len(self.widths) - 1, 0))
 
-    def setting(self, name: str, default: Value) -> Value:
-        """Return one setting of the head, or ``default``."""
-        return dict(self.settings).get(name, default)
+    def setting(self, name: str, default: V) -> V:
+        """Return one setting of the head, or ``default``, whose type it must have.
+
+        Raises:
+            SpecError: it has another type.
+        """
+        return _setting(self.settings, name, default, f"head '{self.kind}'")
+
+    def with_settings(self, **values: Value) -> HeadSpec:
+        """Return a copy with some of the head's settings changed."""
+        return self.replace(settings=settings(**{**dict(self.settings), **values}))
 
     def replace(self, **changes: Any) -> HeadSpec:
         """Return a copy with ``changes``."""
@@ -139,7 +152,8 @@ class ArchSpec:
     ``padding``: 'same' is TensorFlow's (a stride-2 convolution on an even size pads only bottom and right);
     'symmetric' is
     PyTorch's habit (k // 2 on every side). ``norm_eps`` is the epsilon of every batch norm, ``norm_momentum`` its
-    momentum in PyTorch's sense (1 − decay).
+    momentum in PyTorch's sense (1 − decay). ``divisor``: channel counts that a width edit or an expansion makes are
+    rounded to multiples of it, as the source of the architecture does (1: cut off to a whole number, at least 8).
     """
 
     name: str
@@ -151,6 +165,7 @@ class ArchSpec:
     padding: Padding = "symmetric"
     norm_eps: float = 1e-5
     norm_momentum: float = 0.1
+    divisor: int = 8
 
     def __post_init__(self) -> None:
         _check_range(f"spec '{self.name}'", "classes", self.classes, 1, MAX_CHANNELS)
@@ -163,6 +178,7 @@ class ArchSpec:
         for name, value in (("norm_eps", self.norm_eps), ("norm_momentum", self.norm_momentum)):
             if not 0 < value <= 1:  # NaN is refused too
                 raise SpecError(f"spec '{self.name}': {name} is {value!r}; allowed are numbers above 0, at most 1.")
+        _check_range(f"spec '{self.name}'", "divisor", self.divisor, 1, 256)
         if not 0 < len(self.stages) <= MAX_STAGES:
             raise SpecError(f"spec '{self.name}': {len(self.stages)} stages; it needs between 1 and {MAX_STAGES}.")
         names = [stage.name for stage in self.stages]
@@ -251,6 +267,16 @@ def round_channels(width: float, divisor: int = 1, minimum: int = 1) -> int:
     """
     rounded = max(minimum, int(width + divisor / 2) // divisor * divisor)
     return rounded + divisor if rounded < 0.9 * width else rounded
+
+
+def _setting(chosen: Settings, name: str, default: V, where: str) -> V:
+    value: Any = dict(chosen).get(name, default)
+    if type(default) is float and type(value) is int:
+        value = float(value)
+    if type(value) is not type(default):
+        raise SpecError(f"{where}: {name} is {value!r}, but must be of type {type(default).__name__}, as {default!r}.")
+    found: V = value
+    return found
 
 
 def _plain(value: Any) -> Any:

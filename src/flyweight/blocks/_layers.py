@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from torch import Tensor, nn
 
 from flyweight.errors import SpecError, unknown_name
-from flyweight.spec import ArchSpec, HeadSpec, StageSpec
+from flyweight.spec import ArchSpec, HeadSpec, StageSpec, Value
 
 
 @dataclass(frozen=True)
@@ -24,20 +24,49 @@ class FeatureMap:
         return FeatureMap(channels, -(-self.height // stride), -(-self.width // stride))
 
 
+def strided(stage: StageSpec, inputs: FeatureMap, spec: ArchSpec) -> FeatureMap:
+    """Return the shape behind a stage that keeps the size up to its stride: the rule of most blocks."""
+    return inputs.strided(stage.out_channels, stage.stride)
+
+
+def any_width(stage: StageSpec) -> int:
+    """Return 1: a stage's width may be any number."""
+    return 1
+
+
 @dataclass(frozen=True)
 class StageBuilder:
-    """A stage block: its builder, the settings it understands, and what its input must satisfy."""
+    """A stage block.
 
-    build: Callable[[StageSpec, FeatureMap, ArchSpec], nn.Module]
-    settings: tuple[str, ...] = ()
+    Attributes:
+        build: makes the module from the stage, the shape of what comes in, and the spec; and from the shapes of what
+            ``reads`` names, as further arguments.
+        settings: the settings that it understands, with their defaults. Blocks that have them call them ``kernel``,
+            ``expand`` (expanded over input channels), ``activation``, ``se`` (squeeze ratio, 0 for none).
+        widths: those of them that are numbers of channels (or lists of such), which a width edit scales too.
+        shape: the shape of the output.
+        multiple: what the stage's width must be a multiple of.
+        reads: settings that name an earlier stage whose output the module gets too, as further arguments of its
+            ``forward``, in this order; '' is the network's input.
+    """
+
+    build: Callable[..., nn.Module]
+    settings: Mapping[str, Value] = field(default_factory=dict)
+    widths: tuple[str, ...] = ()
+    shape: Callable[[StageSpec, FeatureMap, ArchSpec], FeatureMap] = strided
+    multiple: Callable[[StageSpec], int] = any_width
+    reads: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class HeadBuilder:
-    """A head: ``build(head, feature maps by stage name, in order, spec)``. It gets all maps as a dict when called."""
+    """A head: ``build(head, feature maps by stage name, in order, spec)``. It gets all maps as a dict when called.
+
+    ``settings`` as for a stage block.
+    """
 
     build: Callable[[HeadSpec, Mapping[str, FeatureMap], ArchSpec], nn.Module]
-    settings: tuple[str, ...] = ()
+    settings: Mapping[str, Value] = field(default_factory=dict)
 
 
 class CReLU(nn.Module):

@@ -17,7 +17,7 @@ class PoolClassifier(nn.Module):
         super().__init__()
         self.last = list(maps)[-1]
         self.pool = nn.AdaptiveAvgPool2d(1)
-        self.dropout = nn.Dropout(float(str(head.setting("dropout", 0.0))))
+        self.dropout = nn.Dropout(head.setting("dropout", 0.0))
         self.classify = nn.Linear(maps[self.last].channels, spec.classes)
 
     def forward(self, maps: Mapping[str, Tensor]) -> Tensor:
@@ -26,4 +26,4 @@ class PoolClassifier(nn.Module):
         return out
 
 
-MEMBERS = {"pool_classifier": HeadBuilder(PoolClassifier, ("dropout",))}
+MEMBERS = {"pool_classifier": HeadBuilder(PoolClassifier, {"dropout": 0.0})}

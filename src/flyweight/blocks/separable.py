@@ -17,8 +17,8 @@ class Separable(nn.Module):
     def __init__(self, stage: StageSpec, inputs: FeatureMap, spec: ArchSpec) -> None:
         super().__init__()
         where = f"stage '{stage.name}'"
-        act = str(stage.setting("activation", "relu6"))
-        kernel = int(str(stage.setting("kernel", 3)))
+        act = stage.setting("activation", "relu6")
+        kernel = stage.setting("kernel", 3)
         inner = "relu6" if act == "crelu" else act  # CReLU doubles channels, which a depthwise layer can't pass on
         self.depthwise = conv_norm(
             inputs,
@@ -41,19 +41,19 @@ class Separable(nn.Module):
 
 def plain(stage: StageSpec, inputs: FeatureMap, spec: ArchSpec) -> nn.Module:
     """Return a standard convolution with norm and activation."""
-    act = str(stage.setting("activation", "relu6"))
+    act = stage.setting("activation", "relu6")
     return conv_norm(
         inputs,
         conv_width(stage, act),
         spec,
         where=f"stage '{stage.name}'",
-        kernel=int(str(stage.setting("kernel", 3))),
+        kernel=stage.setting("kernel", 3),
         stride=stage.stride,
         act=act,
     )
 
 
 MEMBERS = {
-    "conv": StageBuilder(plain, ("activation", "kernel")),
-    "separable": StageBuilder(Separable, ("activation", "kernel")),
+    "conv": StageBuilder(plain, {"activation": "relu6", "kernel": 3}),
+    "separable": StageBuilder(Separable, {"activation": "relu6", "kernel": 3}),
 }

@@ -59,6 +59,7 @@ def mobilenet_v1(width: float, resolution: int) -> ArchSpec:
         padding="same",
         norm_eps=1e-3,
         norm_momentum=0.0003,
+        divisor=1,
     )
 
 
