@@ -1,6 +1,6 @@
 """The full slimming ladder on blue_marble with three seeds: the claims of the README, from exported and measured files.
 
-    python benchmarks/ladder.py                 # full: three seeds, all rungs; about an hour on two cores
+    python benchmarks/ladder.py                 # full: three seeds, all rungs; three to four hours on two cores
     python benchmarks/ladder.py --seeds 0 --steps 40 --out runs/try --result runs/try.json
 
 Resumable: what a killed run had finished is not done again. Writes ``benchmarks/results/ladder.json``.

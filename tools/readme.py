@@ -60,16 +60,17 @@ def section(result: Mapping[str, Any]) -> str:
         "",
         "![accuracy against time of every rung](docs/images/ladder.svg)",
         "",
-        "| rung | edit | mIoU land/water % | mIoU coast % | IoU lake % | ORT ms | faster | ncnn ms | file kB "
+        "| rung | edit | steps | mIoU land/water % | mIoU coast % | IoU lake % | ORT ms | faster | ncnn ms | file kB "
         "| smaller |",
-        "|---|---|---|---|--:|--:|--:|--:|--:|--:|",
+        "|---|---|--:|---|---|--:|--:|--:|--:|--:|--:|",
         *(_row(row, first) for row in rows),
         "",
         f"Measured on {environment['hardware']}, 1 thread, batch 1: ONNX Runtime "
         f"{packages['onnxruntime']}, ncnn "
         f"{packages['ncnn']}; medians of {first['timings'][RUNTIME_1]['n']} runs in a fresh process that takes turns",
-        "with v0's. *Controls* stand beside the ladder: v0 with three skips, added, and v2.2.2 from new weights "
-        "trained exactly as long as that.",
+        "with v0's. Steps are training steps of a rung and all that it comes from. *Controls* stand beside the ladder: "
+        "v0 with",
+        "the last rung's skips, and v2.2.2 from new weights, both trained as many steps as the last rung and its lineage.",
         "",
         _lakes(rows),
         "",
@@ -114,7 +115,7 @@ def _row(row: Mapping[str, Any], first: Mapping[str, Any]) -> str:
     ort, ncnn = row["timings"][RUNTIME_1], row["timings"].get(NCNN_1)
     name = f"*{row['name']}*" if row["control"] else row["name"]
     cells = (
-        name, row["change"], _percent(row["grouped_miou"]), _percent(row["coast_miou"]),
+        name, row["change"], str(row["total_steps"]), _percent(row["grouped_miou"]), _percent(row["coast_miou"]),
         f"{100 * row['iou']['lake']['mean']:.1f}",
         f"{ort['median_ms']['mean']:.2f}",
         f"{ort['speedup']['mean']:.1f}×", f"{ncnn['median_ms']['mean']:.2f}" if ncnn else "–",
