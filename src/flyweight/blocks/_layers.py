@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from flyweight.errors import SpecError, unknown_name
 from flyweight.spec import ArchSpec, HeadSpec, StageSpec, Value
 
+AS_SPEC = -1  # padding: what the spec's rule gives
+
 
 @dataclass(frozen=True)
 class FeatureMap:
@@ -22,6 +24,29 @@ class FeatureMap:
     def strided(self, channels: int, stride: int) -> FeatureMap:
         """Return the map behind a padded layer: sizes divided by ``stride``, rounded up."""
         return FeatureMap(channels, -(-self.height // stride), -(-self.width // stride))
+
+    def windowed(
+        self, channels: int, kernel: int | tuple[int, int], stride: int, padding: int, *, where: str
+    ) -> FeatureMap:
+        """Return the map behind a layer whose windows of ``kernel`` stay inside ``padding`` pixels on every side.
+
+        Raises:
+            SpecError: not one window fits; names the stage.
+        """
+        high, wide = sides(kernel)
+        height, width = self.height + 2 * padding, self.width + 2 * padding
+        if height < high or width < wide:
+            raise SpecError(
+                f"{where}: its input is {self.height}x{self.width}, but a {high}x{wide} window with {padding} pixels "
+                f"of padding needs at least {max(high - 2 * padding, 1)}x{max(wide - 2 * padding, 1)}. "
+                "Use a larger input, or take a stride out before it."
+            )
+        return FeatureMap(channels, (height - high) // stride + 1, (width - wide) // stride + 1)
+
+
+def sides(kernel: int | tuple[int, int]) -> tuple[int, int]:
+    """Return a kernel's height and width."""
+    return (kernel, kernel) if isinstance(kernel, int) else kernel
 
 
 def strided(stage: StageSpec, inputs: FeatureMap, spec: ArchSpec) -> FeatureMap:
@@ -117,7 +142,10 @@ def same_padding(size: int, kernel: int, stride: int) -> tuple[int, int]:
 
 
 class ConvNorm(nn.Sequential):
-    """Padding (where the convolution can't do it itself), convolution without bias, batch norm, activation."""
+    """Padding (where the convolution can't do it itself), convolution, batch norm, activation.
+
+    The convolution has a bias only where the norm is left out.
+    """
 
 
 def conv_norm(
@@ -126,38 +154,56 @@ def conv_norm(
     spec: ArchSpec,
     *,
     where: str,
-    kernel: int = 3,
+    kernel: int | tuple[int, int] = 3,
     stride: int = 1,
     groups: int = 1,
     act: str = "relu",
+    padding: int = AS_SPEC,
+    normed: bool = True,
 ) -> ConvNorm:
-    """Return convolution, batch norm and activation with the spec's padding.
+    """Return convolution, batch norm and activation; ``padding`` on every side, or the spec's.
 
     Raises:
-        SpecError: an even kernel, or groups that don't divide the channels; names the stage.
+        SpecError: an even kernel under the spec's padding, or groups that don't divide the channels; names the stage.
     """
-    if kernel % 2 == 0 or kernel < 1:
-        raise SpecError(
-            f"{where}: kernel is {kernel}, but padding that keeps the size needs an odd kernel. Use 1, 3 or 5."
-        )
     if inputs.channels % groups or out_channels % groups:
         raise SpecError(
             f"{where}: {groups} groups don't divide {inputs.channels} input and {out_channels} output channels."
         )
     layers = ConvNorm()
-    padding = kernel // 2
-    if spec.padding == "same":
-        top, bottom = same_padding(inputs.height, kernel, stride)
-        left, right = same_padding(inputs.width, kernel, stride)
-        if (top, left) != (bottom, right) or (top, left) != (padding, padding):
-            layers.add_module("pad", nn.ZeroPad2d((left, right, top, bottom)))
-            padding = 0
-    conv = nn.Conv2d(inputs.channels, out_channels, kernel, stride, padding, groups=groups, bias=False)
+    outside, own = _padding(inputs, sides(kernel), stride, padding, spec, where)
+    if outside:
+        layers.add_module("pad", nn.ZeroPad2d(outside))
+    conv = nn.Conv2d(inputs.channels, out_channels, kernel, stride, own, groups=groups, bias=not normed)
     layers.add_module("conv", conv)
-    layers.add_module("norm", norm(out_channels, spec))
+    if normed:
+        layers.add_module("norm", norm(out_channels, spec))
     if act != "none":
         layers.add_module("act", activation(act, where))
     return layers
+
+
+def _padding(
+    inputs: FeatureMap, kernel: tuple[int, int], stride: int, padding: int, spec: ArchSpec, where: str
+) -> tuple[tuple[int, int, int, int] | None, tuple[int, int]]:
+    """Return (left, right, top, bottom) of a padding layer where one is needed, and the convolution's own padding."""
+    if padding != AS_SPEC:
+        if padding < 0:
+            raise SpecError(f"{where}: padding is {padding}; allowed are -1 (as the spec says), 0, 1, 2 …")
+        inputs.windowed(1, kernel, stride, padding, where=where)
+        return None, (padding, padding)
+    for side in kernel:
+        if side % 2 == 0 or side < 1:
+            raise SpecError(
+                f"{where}: kernel is {side}, but padding that keeps the size needs an odd kernel. Use 1, 3 or 5."
+            )
+    own = (kernel[0] // 2, kernel[1] // 2)
+    if spec.padding == "same":
+        top, bottom = same_padding(inputs.height, kernel[0], stride)
+        left, right = same_padding(inputs.width, kernel[1], stride)
+        if (top, left) != (bottom, right) or (top, left) != own:
+            return (left, right, top, bottom), (0, 0)
+    return None, own
 
 
 def norm(channels: int, spec: ArchSpec) -> nn.BatchNorm2d:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from flyweight.blocks._layers import FeatureMap, StageBuilder, conv_norm, conv_width
+from flyweight.blocks._layers import AS_SPEC, FeatureMap, StageBuilder, conv_norm, conv_width, strided
 from flyweight.spec import ArchSpec, StageSpec
 
 
@@ -40,7 +40,7 @@ class Separable(nn.Module):
 
 
 def plain(stage: StageSpec, inputs: FeatureMap, spec: ArchSpec) -> nn.Module:
-    """Return a standard convolution with norm and activation."""
+    """Return a standard convolution with norm (or, without one, with a bias) and activation."""
     act = stage.setting("activation", "relu6")
     return conv_norm(
         inputs,
@@ -50,10 +50,23 @@ def plain(stage: StageSpec, inputs: FeatureMap, spec: ArchSpec) -> nn.Module:
         kernel=stage.setting("kernel", 3),
         stride=stage.stride,
         act=act,
+        padding=stage.setting("padding", AS_SPEC),
+        normed=stage.setting("norm", True),
     )
 
 
+def plain_shape(stage: StageSpec, inputs: FeatureMap, spec: ArchSpec) -> FeatureMap:
+    """Return the shape behind a standard convolution: smaller where its ``padding`` is given and small."""
+    padding = stage.setting("padding", AS_SPEC)
+    if padding == AS_SPEC:
+        return strided(stage, inputs, spec)
+    where, kernel = f"stage '{stage.name}'", stage.setting("kernel", 3)
+    return inputs.windowed(stage.out_channels, kernel, stage.stride, padding, where=where)
+
+
 MEMBERS = {
-    "conv": StageBuilder(plain, {"activation": "relu6", "kernel": 3}),
+    "conv": StageBuilder(
+        plain, {"activation": "relu6", "kernel": 3, "norm": True, "padding": AS_SPEC}, shape=plain_shape
+    ),
     "separable": StageBuilder(Separable, {"activation": "relu6", "kernel": 3}),
 }
