@@ -2,9 +2,9 @@ import pytest
 
 from flyweight.build import build
 from flyweight.zoo import ZOO
-from flyweight.zoo.mobilenet_v1 import stages
+from flyweight.zoo.mobilenet_v1 import MEMBERS, stages
 
-NAMES = [name for name in ZOO.names() if ZOO.get(name).params]
+NAMES = [name for name in MEMBERS if MEMBERS[name].params]
 
 
 @pytest.mark.parametrize("name", NAMES)
