@@ -7,6 +7,7 @@ import torch
 
 from flyweight.contracts import DataSet, Preprocessing
 from flyweight.errors import FileError, TrainingError
+from flyweight.evaluate import evaluate, torch_predict
 from flyweight.saved import fresh_candidate
 from flyweight.spec import HeadSpec, InputSpec
 from flyweight.train import CHECKPOINT, Recipe, learning_rate, train
@@ -122,3 +123,41 @@ def test_learning_rate_warms_up_and_decays_to_nearly_zero() -> None:
     assert learning_rate(9, recipe) == 1.0
     assert learning_rate(55, recipe) == pytest.approx(0.5)  # halfway down the cosine
     assert learning_rate(99, recipe) < 0.001
+
+
+class Shades:
+    """Dark and bright images of two sizes; the label says which."""
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        size = (16, 16) if index % 3 else (20, 12)
+        return np.full((*size, 3), 40 + 150 * (index % 2), np.uint8), np.array(index % 2)
+
+
+def test_a_classifier_learns_labels_of_images_of_any_size() -> None:
+    split = Shades(24)
+    data = DataSet(
+        "shades", ("dark", "bright"), split, split, split, (0.4,) * 3, (0.3,) * 3, (0.5, 0.5), task="classify"
+    )
+    spec = SPEC.replace(task="classify", head=HeadSpec("pool_classifier"))
+    candidate = fresh_candidate(spec, Preprocessing(16, 16, data.mean, data.std), 0)
+    trained = train(candidate, data, dataclasses.replace(RECIPE, steps=60)).candidate
+    metrics = evaluate(torch_predict(trained.module), data.test, data, trained.preprocessing)
+    assert metrics.top1 == 1.0
+
+
+def test_masks_of_images_of_different_sizes_are_an_error() -> None:
+    class Mixed(Shades):
+        def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+            image = super().__getitem__(index)[0]
+            return image, np.zeros(image.shape[:2], np.uint8)
+
+    split = Mixed(4)
+    data = dataclasses.replace(DATA, train=split)
+    with pytest.raises(TrainingError, match=r"training needs images of one size, but there are \(20, 12\)"):
+        train(start(), data, RECIPE)

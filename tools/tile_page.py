@@ -50,7 +50,7 @@ def table(data: DataSet) -> str:
         "|---|--:|--:|--:|" + "--:|" * len(data.class_names),
     ]
     for name in SPLITS:
-        masks = split_of(data, name).masks
+        masks = split_of(data, name).targets
         present = np.stack([(masks == index).any(axis=(1, 2)) for index in range(len(data.class_names))])
         shares = [f"{(masks == index).mean() * 100:.2f}" for index in range(len(data.class_names))]
         counts = (len(masks), int((present.sum(axis=0) > 1).sum()), int(present[2].sum()))
@@ -90,8 +90,8 @@ def tiles_page(data: DataSet) -> Image.Image:
 def shown_tiles(split: ArraySplit) -> list[int]:
     """Return the indices of the page's tiles: half of them the ones with most lake, the others by most coast."""
     half = COLUMNS * ROWS // 2
-    lakes = (split.masks == 2).sum(axis=(1, 2))
-    land = split.masks == 1
+    lakes = (split.targets == 2).sum(axis=(1, 2))
+    land = split.targets == 1
     coast = (land[:, 1:] != land[:, :-1]).sum(axis=(1, 2)) + (land[:, :, 1:] != land[:, :, :-1]).sum(axis=(1, 2))
     first = list(np.argsort(-lakes, kind="stable")[:half])
     rest = [index for index in np.argsort(-coast, kind="stable") if index not in first]

@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeAlias, runtime_checkable
 
 from flyweight.graph import Graph, Node
-from flyweight.spec import ArchSpec
+from flyweight.spec import ArchSpec, Task
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-    from torch import nn
+    from torch import Tensor, nn
 
     Array: TypeAlias = NDArray[np.float32]
 
@@ -126,13 +126,13 @@ class Candidate:
 
 
 class Split(Protocol):
-    """Some images with their targets; for segmentation a mask of class indices, 255 where there is no truth."""
+    """Some images with their targets: a mask of class indices, 255 where there is no truth, or a label."""
 
     def __len__(self) -> int:
         """Return the number of images."""
 
-    def __getitem__(self, index: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-        """Return image ``(H, W, 3)`` RGB and mask ``(H, W)``."""
+    def __getitem__(self, index: int) -> tuple[NDArray[np.uint8], NDArray[Any]]:
+        """Return image ``(H, W, 3)`` RGB, and mask ``(H, W)`` or label ``()``."""
 
 
 @dataclass(frozen=True)
@@ -144,6 +144,7 @@ class DataSet:
         class_shares: share of the training pixels that each class has; sums to 1.
         groups: classes that the headline metric takes together, e.g. ``{"water": (0, 2), "land": (1,)}``; empty: none.
         size: height and width of the images, None where they differ.
+        task: what the targets are.
     """
 
     name: str
@@ -157,6 +158,16 @@ class DataSet:
     groups: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     size: tuple[int, int] | None = None
     colors: tuple[tuple[int, int, int], ...] = ()
+    task: Task = "segment"
+
+
+class TaskMember(Protocol):
+    """What targets of one kind mean to training. ``spatial``: a target is flipped together with its image."""
+
+    spatial: bool
+
+    def loss(self, outputs: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
+        """Return the loss of a batch, a scalar; ``weights`` has one per class."""
 
 
 @dataclass(frozen=True)

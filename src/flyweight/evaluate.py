@@ -5,7 +5,7 @@ A ``Predict`` gets one image at a time, since artifacts are exported for batch 1
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,7 @@ import numpy as np
 
 from flyweight.contracts import Candidate, DataSet, Predict, Preprocessing, Progress, Silent, Split
 from flyweight.errors import DataError, MeasurementError, UsageError
+from flyweight.tasks.classify import ClassifyMetrics, measure_logits
 from flyweight.tasks.segment import SegmentMetrics, masks_of, measure_masks
 
 if TYPE_CHECKING:
@@ -84,20 +85,48 @@ def predict_masks(
     Raises:
         MeasurementError: the network's output is not ``(1, K, h, w)``, or not finite.
     """
+    images = _outputs(predict, data, preprocessing, progress, label, ("classes", "h", "w"))
+    return [masks_of(logits, *image.shape[:2])[0] for image, logits in images]
+
+
+def predict_logits(
+    predict: Predict,
+    data: Split,
+    preprocessing: Preprocessing,
+    progress: Progress | None = None,
+    label: str = "predict",
+) -> NDArray[np.float32]:
+    """Return the logits ``(n, K)`` of every image of a split, in its order.
+
+    Raises:
+        MeasurementError: the network's output is not ``(1, K)``, or not finite.
+    """
+    return np.concatenate(
+        [logits for _, logits in _outputs(predict, data, preprocessing, progress, label, ("classes",))]
+    )
+
+
+def _outputs(
+    predict: Predict,
+    data: Split,
+    preprocessing: Preprocessing,
+    progress: Progress | None,
+    label: str,
+    axes: tuple[str, ...],
+) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.float32]]]:
+    """Yield every image of a split with the network's output ``(1, *axes)``."""
     progress = progress or Silent()
     progress.start(label, len(data))
-    masks = []
     for index in range(len(data)):
         image = data[index][0]
-        logits = predict(preprocess(image[None], preprocessing))
-        if logits.ndim != 4 or len(logits) != 1:
-            raise MeasurementError(f"{label}: the network's output is {logits.shape}; wanted: (1, classes, h, w).")
-        if not np.isfinite(logits).all():
+        output = predict(preprocess(image[None], preprocessing))
+        if output.ndim != 1 + len(axes) or len(output) != 1:
+            raise MeasurementError(f"{label}: the network's output is {output.shape}; wanted: (1, {', '.join(axes)}).")
+        if not np.isfinite(output).all():
             raise MeasurementError(f"{label}: the network's output for image {index} is not finite. Was it trained?")
-        masks.append(masks_of(logits, *image.shape[:2])[0])
+        yield image, output
         progress.advance()
     progress.finish()
-    return masks
 
 
 def score(masks: Sequence[NDArray[np.uint8]], data: Split, dataset: DataSet) -> SegmentMetrics:
@@ -122,12 +151,19 @@ def score(masks: Sequence[NDArray[np.uint8]], data: Split, dataset: DataSet) -> 
 
 def evaluate(
     predict: Predict, data: Split, dataset: DataSet, preprocessing: Preprocessing, progress: Progress | None = None
-) -> SegmentMetrics:
-    """Predict every mask of a split and score it on its full size.
+) -> SegmentMetrics | ClassifyMetrics:
+    """Predict every image of a split and score it: masks on their full size, or classes, as the data set's task is.
 
     Raises:
-        DataError, MeasurementError: as ``score`` and ``predict_masks``.
+        DataError, MeasurementError: as ``score`` and ``predict_masks``, or ``predict_logits``.
+        UsageError: a task that can't be scored yet.
     """
+    if dataset.task == "classify":
+        logits = predict_logits(predict, data, preprocessing, progress, "score")
+        labels = np.array([int(data[index][1]) for index in range(len(data))], np.int64)
+        return measure_logits(logits, labels, dataset.class_names)
+    if dataset.task != "segment":
+        raise UsageError(f"data set '{dataset.name}': task '{dataset.task}' can't be scored; segment and classify can.")
     return score(predict_masks(predict, data, preprocessing, progress, "score"), data, dataset)
 
 

@@ -87,6 +87,9 @@ def slim(
     folder = Path(out)
     _check_runtimes(runtimes)
     dataset = load_dataset(data)  # before the folder is claimed: a misspelt name leaves nothing behind
+    task = ZOO.get(chosen_plan.architecture).spec.task
+    if dataset.task != task:
+        raise UsageError(f"plan '{plan}' is of task '{task}', but the data set '{data}' is for '{dataset.task}'.")
     samples_n = SHORT_SAMPLES if short else FULL_SAMPLES
     settings = {
         "data": data if dataset.name == data else str(Path(data).resolve()),

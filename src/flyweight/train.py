@@ -10,6 +10,7 @@ import copy
 import dataclasses
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from pickle import UnpicklingError  # only the name of what torch.load raises: weights_only=True unpickles no code
@@ -21,17 +22,19 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from flyweight import files
-from flyweight.contracts import Candidate, DataSet, Progress, Silent, Split
+from flyweight.contracts import Candidate, DataSet, Progress, Silent, Split, TaskMember
+from flyweight.data._arrays import ArraySplit
 from flyweight.errors import FileError, TrainingError
 from flyweight.evaluate import preprocess
-from flyweight.tasks.segment import class_weights, loss
+from flyweight.tasks import TASKS
+from flyweight.tasks.segment import class_weights
 
 CHECKPOINT = "training.pt"
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How every rung is trained: AdamW, linear warm-up, cosine decay to zero, random flips, weighted cross-entropy.
+    """How a network is trained: AdamW, linear warm-up, cosine decay to zero, random flips, weighted cross-entropy.
 
     Sources: AdamW arXiv 1711.05101; cosine decay arXiv 1608.03983. Norms, biases and depthwise weights are not decayed
     (MobileNets, arXiv 1704.04861, section 3.2).
@@ -84,16 +87,17 @@ def train(
     progress = progress or Silent()
     module = copy.deepcopy(candidate.module).train().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = torch.optim.AdamW(_groups(module, recipe), lr=recipe.learning_rate)
-    batches = _Batches(data.train, candidate, recipe, seed)
+    batches = _Batches(data, candidate, recipe, seed)
     weights = torch.from_numpy(
         np.asarray(class_weights(data.class_shares, recipe.class_weight_power), dtype=np.float32)
     )
+    task = TASKS.get(data.task)
     losses, seconds = _resume(folder, module, optimizer, _key(candidate, recipe, seed, data))
     progress.start(label, recipe.steps)
     progress.advance(len(losses))
     started = time.perf_counter() - seconds
     for step in range(len(losses), recipe.steps):
-        losses.append(_step(module, optimizer, batches[step], weights, recipe, step))
+        losses.append(_step(module, optimizer, batches[step], task, weights, recipe, step))
         progress.advance(1, f"loss {sum(losses[-20:]) / len(losses[-20:]):.3f}")
         if folder and (step + 1) % recipe.checkpoint_steps == 0 and step + 1 < recipe.steps:
             _save(folder, module, optimizer, losses, time.perf_counter() - started, _key(candidate, recipe, seed, data))
@@ -115,14 +119,15 @@ def _step(
     module: nn.Module,
     optimizer: torch.optim.Optimizer,
     batch: tuple[Tensor, Tensor],
+    task: TaskMember,
     weights: Tensor,
     recipe: Recipe,
     step: int,
 ) -> float:
     for group in optimizer.param_groups:
         group["lr"] = learning_rate(step, recipe)
-    images, masks = batch
-    value = loss(module(images), masks, weights)
+    images, targets = batch
+    value = task.loss(module(images), targets, weights)
     if not math.isfinite(value.item()):
         raise TrainingError(
             f"the loss is {value.item()} at step {step}. Lower the learning rate ({recipe.learning_rate})."
@@ -136,46 +141,46 @@ def _step(
 class _Batches:
     """Batch ``step`` of an endless stream: epoch by epoch, each in its own order, flipped at random."""
 
-    def __init__(self, split: Split, candidate: Candidate, recipe: Recipe, seed: int) -> None:
-        self.images, self.masks = _arrays(split)
+    def __init__(self, data: DataSet, candidate: Candidate, recipe: Recipe, seed: int) -> None:
+        self.spatial = TASKS.get(data.task).spatial
+        self.images, self.targets = _arrays(data.train, self.spatial)
         self.preprocessing, self.recipe, self.seed = candidate.preprocessing, recipe, seed
 
     def __getitem__(self, step: int) -> tuple[Tensor, Tensor]:
         chosen = [self._index(step * self.recipe.batch + i) for i in range(self.recipe.batch)]
         rng = np.random.default_rng((self.seed, 1, step))
-        pairs = [_flipped(self.images[i], self.masks[i], rng, self.recipe.flips) for i in chosen]
-        inputs = preprocess(np.stack([image for image, _ in pairs]), self.preprocessing)
+        pairs = [self._pair(i, rng) for i in chosen]
+        if len({image.shape for image, _ in pairs}) == 1:
+            inputs = preprocess(np.stack([image for image, _ in pairs]), self.preprocessing)
+        else:
+            inputs = np.concatenate([preprocess(image[None], self.preprocessing) for image, _ in pairs])
         images = torch.from_numpy(inputs).to(memory_format=torch.channels_last)
-        return images, torch.from_numpy(np.stack([mask for _, mask in pairs]).astype(np.int64))
+        return images, torch.from_numpy(np.stack([target for _, target in pairs]).astype(np.int64))
+
+    def _pair(self, index: int, rng: np.random.Generator) -> tuple[NDArray[np.uint8], NDArray[Any]]:
+        """Return an image and its target, flipped at random: a target too where it has the image's axes."""
+        horizontal, vertical = rng.random(2) < 0.5
+        rows = slice(None, None, -1 if self.recipe.flips and vertical else 1)
+        columns = slice(None, None, -1 if self.recipe.flips and horizontal else 1)
+        target = self.targets[index]
+        return self.images[index][rows, columns], target[rows, columns] if self.spatial else target
 
     def _index(self, position: int) -> int:
         epoch, place = divmod(position, len(self.images))
         return int(np.random.default_rng((self.seed, 0, epoch)).permutation(len(self.images))[place])
 
 
-def _arrays(split: Split) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Return all images and masks as two arrays; images of other sizes than the first one's are an error of the
-    data set.
-    """
-    held = getattr(split, "images", None), getattr(split, "masks", None)
-    if isinstance(held[0], np.ndarray) and isinstance(held[1], np.ndarray):
-        return held[0], held[1]
+def _arrays(split: Split, spatial: bool) -> tuple[Sequence[NDArray[np.uint8]], NDArray[Any]]:
+    """Return all images and targets; where these are masks, images of different sizes are an error."""
+    if isinstance(split, ArraySplit):
+        return list(split.images), split.targets
     pairs = [split[i] for i in range(len(split))]
-    if sizes := {image.shape for image, _ in pairs if image.shape != pairs[0][0].shape}:
+    if spatial and (sizes := {image.shape for image, _ in pairs if image.shape != pairs[0][0].shape}):
         raise TrainingError(
             f"training needs images of one size, but there are {pairs[0][0].shape[:2]} and {sorted(sizes)[0][:2]} "
             "(height, width). Bring them to one size first."
         )
-    return np.stack([image for image, _ in pairs]), np.stack([mask for _, mask in pairs])
-
-
-def _flipped(
-    image: NDArray[np.uint8], mask: NDArray[np.uint8], rng: np.random.Generator, flips: bool
-) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    horizontal, vertical = rng.random(2) < 0.5
-    rows = slice(None, None, -1 if flips and vertical else 1)
-    columns = slice(None, None, -1 if flips and horizontal else 1)
-    return image[rows, columns], mask[rows, columns]
+    return [image for image, _ in pairs], np.stack([target for _, target in pairs])
 
 
 def _groups(module: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:

@@ -64,7 +64,7 @@ def test_every_tile_lies_within_64_degrees_of_the_equator():
 def test_every_test_block_holds_a_tile_and_every_split_holds_lakes(data: DataSet):
     for split in (data.train, data.val, data.test):
         assert isinstance(split, ArraySplit)
-        assert {0, 1, 2} == set(np.unique(split.masks))
+        assert {0, 1, 2} == set(np.unique(split.targets))
     assert isinstance(data.test, ArraySplit)
     for block in blue_marble.TEST_BLOCKS.values():
         assert set(blue_marble.corners_of({"": block})) & set(data.test.tiles)
@@ -86,8 +86,8 @@ def test_tiles_of_one_class_alone_are_one_in_six():
 def test_splits_hold_their_images_in_one_array(data: DataSet):
     train = data.train
     assert isinstance(train, ArraySplit)
-    assert train.images.shape == (len(train), 160, 160, 3) and train.masks.shape == (len(train), 160, 160)
-    assert train.images.dtype == train.masks.dtype == np.uint8
+    assert train.images.shape == (len(train), 160, 160, 3) and train.targets.shape == (len(train), 160, 160)
+    assert train.images.dtype == train.targets.dtype == np.uint8
     image, mask = train[5]
     y, x = train.tiles[5]
     picture, world_mask = blue_marble.world()
@@ -101,7 +101,7 @@ def test_mean_std_and_shares_are_those_of_the_training_tiles(data: DataSet):
     red = train.images[..., 0].astype(np.float64) / 255
     assert data.mean[0] == pytest.approx(red.mean(), abs=1e-6)
     assert data.std[0] == pytest.approx(red.std(), abs=1e-6)
-    assert data.class_shares == pytest.approx([(train.masks == index).mean() for index in range(3)])
+    assert data.class_shares == pytest.approx([(train.targets == index).mean() for index in range(3)])
 
 
 @pytest.mark.parametrize(
@@ -198,3 +198,21 @@ def test_loading_imports_neither_torch_nor_matplotlib():
         "sys.exit(bool({'torch', 'matplotlib'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], timeout=120).returncode == 0
+
+
+def test_coasts_are_a_balanced_classification_set_on_the_same_split() -> None:
+    data = load_dataset("blue_marble_coasts")
+    assert data.task == "classify" and data.class_names == ("water", "coast", "land")
+    for split in (data.train, data.val, data.test):
+        labels = np.array([int(split[i][1]) for i in range(len(split))])
+        assert len(set(np.bincount(labels))) == 1 and len(labels) >= 45
+    train, test = (set(split.tiles) for split in (data.train, data.test))
+    assert len(train) == len(data.train) and not train & test
+
+
+def test_a_patch_called_coast_shows_land_and_water() -> None:
+    data = load_dataset("blue_marble_coasts")
+    mask = blue_marble.world()[1]
+    for (y, x), label in zip(data.test.tiles, data.test.targets, strict=True):
+        land = (mask[y : y + 80, x : x + 80] == 1).mean()
+        assert (land < 0.02, 0.2 <= land <= 0.8, land > 0.98)[int(label)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,23 +18,23 @@ IGNORE = 255  # a mask's value where there is no truth
 
 @dataclass(frozen=True, eq=False)
 class ArraySplit:
-    """Images ``(n, H, W, 3)`` and masks ``(n, H, W)``, ``uint8``, each in one array.
+    """Images ``(n, H, W, 3)``, ``uint8``, and masks ``(n, H, W)`` or labels ``(n,)``, each in one array.
 
     ``tiles`` holds the top left corner (row, column in pixels of the source) of each image where it was cut from a
     larger picture; else it is empty.
     """
 
     images: NDArray[np.uint8]
-    masks: NDArray[np.uint8]
+    targets: NDArray[Any]
     tiles: tuple[tuple[int, int], ...] = ()
 
     def __len__(self) -> int:
         """Return the number of images."""
         return len(self.images)
 
-    def __getitem__(self, index: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-        """Return image ``(H, W, 3)`` and mask ``(H, W)``."""
-        return self.images[index], self.masks[index]
+    def __getitem__(self, index: int) -> tuple[NDArray[np.uint8], NDArray[Any]]:
+        """Return image ``(H, W, 3)`` and mask ``(H, W)``, or label ``()``."""
+        return self.images[index], self.targets[index, ...]
 
 
 @dataclass(frozen=True)
@@ -46,8 +46,8 @@ class Statistics:
     class_shares: tuple[float, ...]
 
 
-def statistics(pairs: Iterable[tuple[NDArray[np.uint8], NDArray[np.uint8]]], class_count: int) -> Statistics:
-    """Return the statistics of pairs of image ``(..., 3)`` and mask, in one pass and in exact integers.
+def statistics(pairs: Iterable[tuple[NDArray[np.uint8], NDArray[Any]]], class_count: int) -> Statistics:
+    """Return the statistics of pairs of image ``(..., 3)`` and mask or label, in one pass and in exact integers.
 
     Every channel is counted in a histogram of its 256 values, so that neither the order of the images nor rounding
     changes the result. Pixels whose mask is 255 count for mean and std, not for the shares.
@@ -56,11 +56,11 @@ def statistics(pairs: Iterable[tuple[NDArray[np.uint8], NDArray[np.uint8]]], cla
         DataError: there is no image, or no pixel of any class.
     """
     channels = np.zeros((3, 256), np.int64)
-    classes = np.zeros(256, np.int64)
+    classes = np.zeros(max(256, class_count), np.int64)
     for image, mask in pairs:
         for channel in range(3):
             channels[channel] += np.bincount(image[..., channel].ravel(), minlength=256)
-        classes += np.bincount(mask.ravel(), minlength=256)
+        classes += np.bincount(mask.ravel(), minlength=len(classes))
     total, truth = int(channels[0].sum()), int(classes[:class_count].sum())
     if not total or not truth:
         raise DataError("the training split has no pixel with a class. Add images whose masks name one.")

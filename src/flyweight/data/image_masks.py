@@ -14,7 +14,6 @@ that mean, standard deviation and class shares are those of the whole training s
 
 from __future__ import annotations
 
-import hashlib
 from collections import deque
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -27,14 +26,13 @@ from flyweight.contracts import DataSet
 from flyweight.data._arrays import statistics
 from flyweight.data._classes import Classes, read_classes
 from flyweight.data._pictures import read_image, read_mask
+from flyweight.data._split import SPLITS, drawn
 from flyweight.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-SPLITS = ("train", "val", "test")
-VAL_SHARE = TEST_SHARE = 0.15
 _IMAGE_ENDINGS = (".png", ".jpg", ".jpeg")
 _MASK_ENDINGS = (".png",)
 
@@ -75,7 +73,7 @@ def load(folder: Path | None = None, seed: int = 0) -> DataSet:
         raise UsageError("'image_masks' is for a folder of yours. Give the folder's path instead.")
     classes = read_classes(folder)
     pairs = _pairs(folder)
-    names = _listed(folder, pairs) or _drawn(folder, sorted(pairs), seed)
+    names = _listed(folder, pairs) or drawn(folder, sorted(pairs), seed)
     train, val, test = (FolderSplit(tuple(pairs[name] for name in names[split]), classes) for split in SPLITS)
     sizes: set[tuple[int, int]] = set()
     numbers = statistics(_read_all(train, sizes), len(classes.names))
@@ -165,16 +163,6 @@ def _check_disjoint(paths: Mapping[str, Path], listed: Mapping[str, Sequence[str
                     f"{paths[split]}: '{name}' is listed in {place[name]}.txt already. List an image only once."
                 )
             place[name] = split
-
-
-def _drawn(folder: Path, names: Sequence[str], seed: int) -> dict[str, list[str]]:
-    """Draw the splits: names sorted by a hash of seed and name, then cut; at least one for val and for test."""
-    if len(names) < len(SPLITS):
-        raise DataError(f"{folder}: {len(names)} images leave a split empty. Give at least 3, better 100.")
-    shuffled = sorted(names, key=lambda name: hashlib.sha256(f"{seed}:{name}".encode()).digest())
-    test = max(1, round(len(names) * TEST_SHARE))
-    val = max(1, round(len(names) * VAL_SHARE))
-    return {"test": shuffled[:test], "val": shuffled[test : test + val], "train": sorted(shuffled[test + val :])}
 
 
 def _more(names: Sequence[str]) -> str:

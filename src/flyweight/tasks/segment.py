@@ -102,6 +102,19 @@ def class_weights(shares: Sequence[float], power: float = 0.5) -> tuple[float, .
     return tuple(float(weight) for weight in raw / (raw * given).sum())
 
 
+class Segment:
+    """Images with a class per pixel: a target is a mask ``(H, W)``, 255 where there is no truth."""
+
+    spatial = True
+
+    def loss(self, outputs: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
+        """As the function ``loss``."""
+        return loss(outputs, targets, weights)
+
+
+MEMBERS = {"segment": Segment()}
+
+
 # ---- the metrics ------------------------------------------------------------------------------------------------
 
 Counts = tuple[tuple[int, ...], ...]  # (K, K): how many pixels of true class (row) were given which class (column)
