@@ -1,0 +1,125 @@
+"""Inverted residuals: wide inside, narrow between blocks, and linear where they are narrow.
+
+Source: Sandler et al. 2018, MobileNetV2 (arXiv 1801.04381), section 3 and table 1. Squeeze-and-excitation behind the
+depthwise layer: Tan et al. 2018, MnasNet (arXiv 1807.11626), figure 7; Howard et al. 2019, MobileNetV3 (arXiv
+1905.02244), figure 4. The fused form: Gupta and Tan 2019, EfficientNet-EdgeTPU; Xiong et al. 2020 (arXiv 2004.14525).
+"""
+
+from __future__ import annotations
+
+import math
+
+from torch import Tensor, nn
+
+from flyweight.blocks._layers import FeatureMap, StageBuilder, conv_norm
+from flyweight.blocks._squeeze_excite import SE_SETTINGS, squeeze_excite
+from flyweight.errors import SpecError
+from flyweight.spec import MAX_CHANNELS, ArchSpec, StageSpec, round_channels
+
+
+class InvertedResidual(nn.Module):
+    """1×1 expansion, depthwise k×k, squeeze-and-excitation where asked for, linear 1×1 projection.
+
+    Expansion and depthwise layer have norm and activation, the projection only a norm. With ``expand`` 1 there is no
+    expansion layer. The input is added where stride and width allow it and ``residual`` doesn't forbid it. CReLU
+    stands behind the expansion, which then needs half the filters; the depthwise layer keeps ReLU6.
+    """
+
+    def __init__(self, stage: StageSpec, inputs: FeatureMap, spec: ArchSpec) -> None:
+        super().__init__()
+        where = f"stage '{stage.name}'"
+        act, kernel = stage.setting("activation", "relu6"), stage.setting("kernel", 3)
+        wide = expanded_width(stage, inputs.channels, spec)
+        self.expand: nn.Module = nn.Identity()
+        inner = act
+        if wide != inputs.channels:
+            filters = _half(wide, where) if act == "crelu" else wide
+            self.expand = conv_norm(inputs, filters, spec, where=where, kernel=1, act=act)
+            inner = "relu6" if act == "crelu" else act
+        expanded = FeatureMap(wide, inputs.height, inputs.width)
+        self.depthwise = conv_norm(
+            expanded, wide, spec, where=where, kernel=kernel, stride=stage.stride, groups=wide, act=_plain(inner, where)
+        )
+        self.se = squeeze_excite(stage, wide, _se_base(stage, inputs.channels, wide)) or nn.Identity()
+        narrowed = expanded.strided(wide, stage.stride)
+        self.project = conv_norm(narrowed, stage.out_channels, spec, where=where, kernel=1, act="none")
+        self.adds = adds_input(stage, inputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map ``(n, C, h, w)`` to ``(n, out_channels, ⌈h/stride⌉, ⌈w/stride⌉)``."""
+        out: Tensor = self.project(self.se(self.depthwise(self.expand(x))))
+        return x + out if self.adds else out
+
+
+class FusedInvertedResidual(nn.Module):
+    """k×k expansion with norm and activation, squeeze-and-excitation where asked for, linear 1×1 projection."""
+
+    def __init__(self, stage: StageSpec, inputs: FeatureMap, spec: ArchSpec) -> None:
+        super().__init__()
+        where = f"stage '{stage.name}'"
+        act, kernel = stage.setting("activation", "relu6"), stage.setting("kernel", 3)
+        wide = expanded_width(stage, inputs.channels, spec)
+        filters = _half(wide, where) if act == "crelu" else wide
+        self.expand = conv_norm(inputs, filters, spec, where=where, kernel=kernel, stride=stage.stride, act=act)
+        self.se = squeeze_excite(stage, wide, _se_base(stage, inputs.channels, wide)) or nn.Identity()
+        narrowed = inputs.strided(wide, stage.stride)
+        self.project = conv_norm(narrowed, stage.out_channels, spec, where=where, kernel=1, act="none")
+        self.adds = adds_input(stage, inputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map ``(n, C, h, w)`` to ``(n, out_channels, ⌈h/stride⌉, ⌈w/stride⌉)``."""
+        out: Tensor = self.project(self.se(self.expand(x)))
+        return x + out if self.adds else out
+
+
+def expanded_width(stage: StageSpec, channels: int, spec: ArchSpec) -> int:
+    """Return the width inside: ``expand`` times the input's, rounded as the spec's ``divisor`` says; at 1 the input's.
+
+    Raises:
+        SpecError: no ratio above 0, or too many channels; names the stage.
+    """
+    ratio = stage.setting("expand", 6.0)
+    if ratio == 1:
+        return channels
+    if not (math.isfinite(ratio) and 0 < channels * ratio <= MAX_CHANNELS):
+        raise SpecError(
+            f"stage '{stage.name}': expand is {ratio!r} of {channels} channels; allowed are ratios above 0 that give "
+            f"at most {MAX_CHANNELS} channels. Most networks have 3 to 6."
+        )
+    if spec.divisor == 1:
+        return max(8, int(channels * ratio))
+    return round_channels(channels * ratio, spec.divisor, spec.divisor)
+
+
+def adds_input(stage: StageSpec, inputs: FeatureMap) -> bool:
+    """Return whether the block adds its input to its output."""
+    fits = stage.stride == 1 and stage.out_channels == inputs.channels
+    return stage.setting("residual", True) and fits
+
+
+def _se_base(stage: StageSpec, channels: int, wide: int) -> int:
+    bases = {"expanded": wide, "input": channels}
+    chosen = stage.setting("se_of", "expanded")
+    if chosen not in bases:
+        raise SpecError(f"stage '{stage.name}': se_of is '{chosen}'; allowed are {' and '.join(bases)}.")
+    return bases[chosen]
+
+
+def _half(wide: int, where: str) -> int:
+    if wide % 2:
+        raise SpecError(f"{where}: {wide} expanded channels with CReLU. It doubles them: use an even number.")
+    return wide // 2
+
+
+def _plain(act: str, where: str) -> str:
+    if act == "crelu":
+        raise SpecError(f"{where}: CReLU halves the filters of the expansion, but expand is 1. Use expand 2 or more.")
+    return act
+
+
+_SETTINGS = {"activation": "relu6", "expand": 6.0, "kernel": 3, "residual": True, "se_of": "expanded", **SE_SETTINGS}
+
+MEMBERS = {
+    "fused_inverted_residual": StageBuilder(FusedInvertedResidual, _SETTINGS),
+    "inverted_residual": StageBuilder(InvertedResidual, _SETTINGS),
+}
