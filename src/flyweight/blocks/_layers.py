@@ -160,8 +160,13 @@ def conv_norm(
     act: str = "relu",
     padding: int = AS_SPEC,
     normed: bool = True,
+    bias: bool = True,
+    dilation: int = 1,
 ) -> ConvNorm:
     """Return convolution, batch norm and activation; ``padding`` on every side, or the spec's.
+
+    ``bias``: whether the convolution has one where the norm is left out.
+    ``dilation``: distance of neighbouring taps in pixels (Yu & Koltun 2016, arXiv 1511.07122, section 2).
 
     Raises:
         SpecError: an even kernel under the spec's padding, or groups that don't divide the channels; names the stage.
@@ -171,10 +176,16 @@ def conv_norm(
             f"{where}: {groups} groups don't divide {inputs.channels} input and {out_channels} output channels."
         )
     layers = ConvNorm()
-    outside, own = _padding(inputs, sides(kernel), stride, padding, spec, where)
+    if dilation < 1:
+        raise SpecError(f"{where}: dilation is {dilation}; allowed are 1, 2, 3 …")
+    high, wide = sides(kernel)
+    covered = (dilation * (high - 1) + 1, dilation * (wide - 1) + 1)
+    outside, own = _padding(inputs, covered, stride, padding, spec, where)
     if outside:
         layers.add_module("pad", nn.ZeroPad2d(outside))
-    conv = nn.Conv2d(inputs.channels, out_channels, kernel, stride, own, groups=groups, bias=not normed)
+    conv = nn.Conv2d(
+        inputs.channels, out_channels, kernel, stride, own, dilation=dilation, groups=groups, bias=bias and not normed
+    )
     layers.add_module("conv", conv)
     if normed:
         layers.add_module("norm", norm(out_channels, spec))

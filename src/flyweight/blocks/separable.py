@@ -29,6 +29,7 @@ class Separable(nn.Module):
             stride=stage.stride,
             groups=inputs.channels,
             act=inner,
+            dilation=stage.setting("dilation", 1),
         )
         narrowed = inputs.strided(inputs.channels, stage.stride)
         self.pointwise = conv_norm(narrowed, conv_width(stage, act), spec, where=where, kernel=1, act=act)
@@ -52,6 +53,8 @@ def plain(stage: StageSpec, inputs: FeatureMap, spec: ArchSpec) -> nn.Module:
         act=act,
         padding=stage.setting("padding", AS_SPEC),
         normed=stage.setting("norm", True),
+        groups=stage.setting("groups", 1),
+        dilation=stage.setting("dilation", 1),
     )
 
 
@@ -60,13 +63,16 @@ def plain_shape(stage: StageSpec, inputs: FeatureMap, spec: ArchSpec) -> Feature
     padding = stage.setting("padding", AS_SPEC)
     if padding == AS_SPEC:
         return strided(stage, inputs, spec)
-    where, kernel = f"stage '{stage.name}'", stage.setting("kernel", 3)
+    where, kernel = f"stage '{stage.name}'", stage.setting("dilation", 1) * (stage.setting("kernel", 3) - 1) + 1
     return inputs.windowed(stage.out_channels, kernel, stage.stride, padding, where=where)
 
 
 MEMBERS = {
     "conv": StageBuilder(
-        plain, {"activation": "relu6", "kernel": 3, "norm": True, "padding": AS_SPEC}, shape=plain_shape
+        plain,
+        {"activation": "relu6", "kernel": 3, "norm": True, "padding": AS_SPEC, "groups": 1, "dilation": 1},
+        shape=plain_shape,
+        multiple=lambda stage: stage.setting("groups", 1),
     ),
-    "separable": StageBuilder(Separable, {"activation": "relu6", "kernel": 3}),
+    "separable": StageBuilder(Separable, {"activation": "relu6", "kernel": 3, "dilation": 1}),
 }
