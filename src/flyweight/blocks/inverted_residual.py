@@ -38,7 +38,15 @@ class InvertedResidual(nn.Module):
             inner = "relu6" if act == "crelu" else act
         expanded = FeatureMap(wide, inputs.height, inputs.width)
         self.depthwise = conv_norm(
-            expanded, wide, spec, where=where, kernel=kernel, stride=stage.stride, groups=wide, act=_plain(inner, where)
+            expanded,
+            wide,
+            spec,
+            where=where,
+            kernel=kernel,
+            stride=stage.stride,
+            groups=wide,
+            act=_plain(inner, where),
+            dilation=stage.setting("dilation", 1),
         )
         self.se = squeeze_excite(stage, wide, _se_base(stage, inputs.channels, wide)) or nn.Identity()
         narrowed = expanded.strided(wide, stage.stride)
@@ -121,5 +129,5 @@ _SETTINGS = {"activation": "relu6", "expand": 6.0, "kernel": 3, "residual": True
 
 MEMBERS = {
     "fused_inverted_residual": StageBuilder(FusedInvertedResidual, _SETTINGS),
-    "inverted_residual": StageBuilder(InvertedResidual, _SETTINGS),
+    "inverted_residual": StageBuilder(InvertedResidual, {**_SETTINGS, "dilation": 1}),
 }
