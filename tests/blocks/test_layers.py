@@ -42,6 +42,12 @@ def test_convolution_without_norm_has_a_bias() -> None:
     assert names == ["stem.conv.weight", "stem.conv.bias"]
 
 
+@pytest.mark.parametrize("bias", [True, False])
+def test_convolution_with_norm_has_a_bias_only_if_told_so(bias: bool) -> None:
+    names = [name for name, _ in build(_stem(32, bias=bias)).encoder.named_parameters()]
+    assert ("stem.conv.bias" in names) == bias
+
+
 def test_too_few_pixels_for_one_window_is_an_error_that_names_stage_and_size() -> None:
     with pytest.raises(SpecError, match=r"stage 'stem': its input is 6x6, but a 11x11 window .* at least 7x7"):
         build(_stem(6, kernel=11, padding=2))

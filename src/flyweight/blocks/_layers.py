@@ -144,7 +144,7 @@ def same_padding(size: int, kernel: int, stride: int) -> tuple[int, int]:
 class ConvNorm(nn.Sequential):
     """Padding (where the convolution can't do it itself), convolution, batch norm, activation.
 
-    The convolution has a bias only where the norm is left out.
+    The convolution has a bias where the norm is left out, or where the builder is told so.
     """
 
 
@@ -160,12 +160,12 @@ def conv_norm(
     act: str = "relu",
     padding: int = AS_SPEC,
     normed: bool = True,
-    bias: bool = True,
+    bias: bool | None = None,
     dilation: int = 1,
 ) -> ConvNorm:
     """Return convolution, batch norm and activation; ``padding`` on every side, or the spec's.
 
-    ``bias``: whether the convolution has one where the norm is left out.
+    ``bias``: whether the convolution has one; None: only where the norm is left out.
     ``dilation``: distance of neighbouring taps in pixels (Yu & Koltun 2016, arXiv 1511.07122, section 2).
 
     Raises:
@@ -184,7 +184,14 @@ def conv_norm(
     if outside:
         layers.add_module("pad", nn.ZeroPad2d(outside))
     conv = nn.Conv2d(
-        inputs.channels, out_channels, kernel, stride, own, dilation=dilation, groups=groups, bias=bias and not normed
+        inputs.channels,
+        out_channels,
+        kernel,
+        stride,
+        own,
+        dilation=dilation,
+        groups=groups,
+        bias=not normed if bias is None else bias,
     )
     layers.add_module("conv", conv)
     if normed:

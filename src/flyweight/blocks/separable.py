@@ -41,7 +41,7 @@ class Separable(nn.Module):
 
 
 def plain(stage: StageSpec, inputs: FeatureMap, spec: ArchSpec) -> nn.Module:
-    """Return a standard convolution with norm (or, without one, with a bias) and activation."""
+    """Return a standard convolution with norm and activation; with a bias where told so, or without a norm."""
     act = stage.setting("activation", "relu6")
     return conv_norm(
         inputs,
@@ -53,6 +53,7 @@ def plain(stage: StageSpec, inputs: FeatureMap, spec: ArchSpec) -> nn.Module:
         act=act,
         padding=stage.setting("padding", AS_SPEC),
         normed=stage.setting("norm", True),
+        bias=stage.setting("bias", False) or None,
         groups=stage.setting("groups", 1),
         dilation=stage.setting("dilation", 1),
     )
@@ -70,7 +71,15 @@ def plain_shape(stage: StageSpec, inputs: FeatureMap, spec: ArchSpec) -> Feature
 MEMBERS = {
     "conv": StageBuilder(
         plain,
-        {"activation": "relu6", "kernel": 3, "norm": True, "padding": AS_SPEC, "groups": 1, "dilation": 1},
+        {
+            "activation": "relu6",
+            "kernel": 3,
+            "norm": True,
+            "bias": False,
+            "padding": AS_SPEC,
+            "groups": 1,
+            "dilation": 1,
+        },
         shape=plain_shape,
         multiple=lambda stage: stage.setting("groups", 1),
     ),
