@@ -42,6 +42,12 @@ def test_file_may_offer_several_members(make) -> None:  # type: ignore[no-untype
     assert birds.get("eagle_owl") == 2
 
 
+def test_origin_of_a_member_is_its_file(make) -> None:  # type: ignore[no-untyped-def]
+    birds = make(owl="MEMBERS = {'barn_owl': 1, 'eagle_owl': 2}", wren="MEMBERS = {'wren': 3}")
+    owl, wren = f"{birds.package}.owl", f"{birds.package}.wren"
+    assert birds.origins == {"barn_owl": owl, "eagle_owl": owl, "wren": wren}
+
+
 def test_file_with_an_underscore_is_a_helper_and_no_member(make) -> None:  # type: ignore[no-untyped-def]
     assert make(_nest="raise RuntimeError('imported')", owl="MEMBERS = {'owl': 1}").names() == ("owl",)
 

@@ -47,13 +47,23 @@ class Family(Generic[T]):
         Raises:
             UsageError: two files offer the same name, or a file offers none.
         """
-        found: dict[str, T] = {}
-        origin: dict[str, str] = {}
+        return {name: member for name, (_, member) in self._found.items()}
+
+    @cached_property
+    def origins(self) -> Mapping[str, str]:
+        """From every member's name to the module that offers it; errors as ``members``."""
+        return {name: file for name, (file, _) in self._found.items()}
+
+    @cached_property
+    def _found(self) -> Mapping[str, tuple[str, T]]:
+        found: dict[str, tuple[str, T]] = {}
         for file in self.files:
             for name, member in _members_of(importlib.import_module(file)).items():
                 if name in found:
-                    raise UsageError(f"two {self.kind}s are named '{name}': in {origin[name]} and {file}. Rename one.")
-                found[name], origin[name] = cast(T, member), file
+                    raise UsageError(
+                        f"two {self.kind}s are named '{name}': in {found[name][0]} and {file}. Rename one."
+                    )
+                found[name] = (file, cast(T, member))
         return found
 
     def names(self) -> tuple[str, ...]:
