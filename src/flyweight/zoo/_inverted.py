@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -50,6 +51,19 @@ def stages_of(rows: Iterable[Row], scaled: Callable[[int], int], **chosen: Value
         for index, row in enumerate(rows, start=1)
         for number in range(row.repeats)
     )
+
+
+def coded(codes: str) -> tuple[StageSpec, ...]:
+    """Return one block per code, named ``block<number>`` from 1.
+
+    A code is what the searches that found these networks print: ``k7s2e3:16`` is kernel 7, stride 2, expansion 3, 16
+    channels.
+    """
+    blocks = []
+    for index, code in enumerate(codes.split(), start=1):
+        kernel, stride, expand, channels = map(int, re.split("[kse:]", code)[1:])
+        blocks.append(inverted(f"block{index}", kernel, expand, channels, stride))
+    return tuple(blocks)
 
 
 def conv(name: str, channels: int, stride: int = 1, kernel: int = 3, activation: str = "relu6") -> StageSpec:
