@@ -34,7 +34,6 @@ def made(last_score: float = 0.96, last_ms: float = 1.0, last_bytes: int = 1000)
     rungs = (
         like(first, "v0", 0.90, 0.60, 60_000, 30.0),
         like(first, "control", 0.965, 0.70, 60_000, 30.0),
-        like(first, "scratch", 0.960, 0.65, 4_000, 2.0),
         like(first, "v3.2", last_score, 0.60, last_bytes, last_ms),
     )
     return dataclasses.replace(base, rungs=rungs)
@@ -47,7 +46,6 @@ def test_claims_are_computed_from_the_exported_files(ladder: ModuleType) -> None
         (60.0, True),  # 60,000 / 1,000 bytes
         (pytest.approx(6.0), True),  # 96.0 - 90.0 points
         (pytest.approx(0.5), True),  # 96.5 - 96.0
-        (pytest.approx(0.5), True),
         (pytest.approx(10.0), False),  # 70 - 60 on three classes
     ]
 

@@ -91,7 +91,7 @@ def test_slim_to_a_folder_that_is_a_file_is_an_error(data: Path, tmp_path: Path)
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        (("slim", "blue_marbel"), "Did you mean blue_marble?"),
+        (("slim", "blue_marbel"), "Did you mean blue_marble or blue_marble_coasts?"),
         (("slim", "blue_marble", "--plan", "laddr"), "Did you mean ladder?"),
         (("slim", "blue_marble", "--rungs", "v0,v9"), "no rung of plan 'ladder' is named 'v9'"),
         (("slim", "blue_marble", "--runtimes", "onxruntime"), "Did you mean onnxruntime?"),
