@@ -82,7 +82,7 @@ def _killed_runs(
 
 def _start(data: Path, out: Path) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "tests.tiny", str(data), str(out)]
-    return subprocess.Popen(command, stderr=subprocess.DEVNULL, start_new_session=True)
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
 
 
 def _ended(data: Path, out: Path, after_s: float) -> bool:
