@@ -37,7 +37,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("profile",),
     ("build", "trace", "count", "memory", "field", "data", "tasks", "codec"),
     ("blocks", "contracts", "device", "_meta"),  # _meta: output shapes of operators, for trace
-    ("spec", "graph", "family", "files"),
+    ("spec", "graph", "family", "files", "boxes"),
     ("errors", "operators", "axis"),  # operators: their names and kinds; axis: intervals, for field
 )
 MAY_IMPORT_TORCH = frozenset(
