@@ -90,6 +90,16 @@ def test_shape_is_size_over_stride_rounded_up_at_any_size(size: tuple[int, int],
     assert out.shape == (2, 16, expected.height, expected.width) == (2, 16, -(-size[0] // 2), -(-size[1] // 2))
 
 
+def test_dilation_spreads_the_kernel_and_keeps_the_size() -> None:
+    network = build(_spec(dilation=2, size=(9, 9)))
+    x = torch.zeros(1, 96, 9, 9)
+    x[:, :, 4, 4] = 1.0
+    with torch.no_grad():
+        seen = network.get_submodule("encoder.block.depthwise.conv")(x)
+    assert seen.shape == x.shape
+    assert set(seen[0].abs().sum((0, 2)).nonzero().flatten().tolist()) == {2, 4, 6}
+
+
 @pytest.mark.parametrize("block", ["inverted_residual", "fused_inverted_residual"])
 def test_crelu_halves_the_filters_of_the_expansion_and_keeps_all_widths(block: str) -> None:
     plain, halved = _shapes(_spec(block=block)), _shapes(_spec(block=block, activation="crelu"))

@@ -8,13 +8,14 @@ depthwise layer: Tan et al. 2018, MnasNet (arXiv 1807.11626), figure 7; Howard e
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 from torch import Tensor, nn
 
 from flyweight.blocks._layers import FeatureMap, StageBuilder, conv_norm
 from flyweight.blocks._squeeze_excite import SE_SETTINGS, squeeze_excite
 from flyweight.errors import SpecError
-from flyweight.spec import MAX_CHANNELS, ArchSpec, StageSpec, round_channels
+from flyweight.spec import MAX_CHANNELS, ArchSpec, StageSpec, Value, round_channels
 
 
 class InvertedResidual(nn.Module):
@@ -68,7 +69,16 @@ class FusedInvertedResidual(nn.Module):
         act, kernel = stage.setting("activation", "relu6"), stage.setting("kernel", 3)
         wide = expanded_width(stage, inputs.channels, spec)
         filters = _half(wide, where) if act == "crelu" else wide
-        self.expand = conv_norm(inputs, filters, spec, where=where, kernel=kernel, stride=stage.stride, act=act)
+        self.expand = conv_norm(
+            inputs,
+            filters,
+            spec,
+            where=where,
+            kernel=kernel,
+            stride=stage.stride,
+            act=act,
+            dilation=stage.setting("dilation", 1),
+        )
         self.se = squeeze_excite(stage, wide, _se_base(stage, inputs.channels, wide)) or nn.Identity()
         narrowed = inputs.strided(wide, stage.stride)
         self.project = conv_norm(narrowed, stage.out_channels, spec, where=where, kernel=1, act="none")
@@ -125,7 +135,15 @@ def _plain(act: str, where: str) -> str:
     return act
 
 
-_SETTINGS = {"activation": "relu6", "expand": 6.0, "kernel": 3, "residual": True, "se_of": "expanded", **SE_SETTINGS}
+_SETTINGS: Mapping[str, Value] = {
+    "activation": "relu6",
+    "dilation": 1,
+    "expand": 6.0,
+    "kernel": 3,
+    "residual": True,
+    "se_of": "expanded",
+    **SE_SETTINGS,
+}
 
 MEMBERS = {
     "fused_inverted_residual": StageBuilder(FusedInvertedResidual, _SETTINGS),

@@ -1,6 +1,7 @@
 """Depthwise separable convolution, and the plain convolution of a stem.
 
-Source: Howard et al. 2017, MobileNets (arXiv 1704.04861), section 3.1 and figure 3.
+Source: Howard et al. 2017, MobileNets (arXiv 1704.04861), section 3.1 and figure 3. Squeeze-and-excitation between the
+two layers: Cui et al. 2021, PP-LCNet (arXiv 2109.15099), figure 2.
 """
 
 from __future__ import annotations
@@ -8,11 +9,15 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from flyweight.blocks._layers import AS_SPEC, FeatureMap, StageBuilder, conv_norm, conv_width, strided
+from flyweight.blocks._squeeze_excite import SE_SETTINGS, squeeze_excite
 from flyweight.spec import ArchSpec, StageSpec
 
 
 class Separable(nn.Module):
-    """Depthwise k×k with norm and activation, then pointwise 1×1 with norm and activation."""
+    """Depthwise k×k with norm and activation, then pointwise 1×1 with norm and activation.
+
+    Squeeze-and-excitation, where asked for, stands between them.
+    """
 
     def __init__(self, stage: StageSpec, inputs: FeatureMap, spec: ArchSpec) -> None:
         super().__init__()
@@ -31,12 +36,13 @@ class Separable(nn.Module):
             act=inner,
             dilation=stage.setting("dilation", 1),
         )
+        self.se = squeeze_excite(stage, inputs.channels, inputs.channels) or nn.Identity()
         narrowed = inputs.strided(inputs.channels, stage.stride)
         self.pointwise = conv_norm(narrowed, conv_width(stage, act), spec, where=where, kernel=1, act=act)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``(n, C, h, w)`` to ``(n, out_channels, ⌈h/stride⌉, ⌈w/stride⌉)``."""
-        out: Tensor = self.pointwise(self.depthwise(x))
+        out: Tensor = self.pointwise(self.se(self.depthwise(x)))
         return out
 
 
@@ -83,5 +89,5 @@ MEMBERS = {
         shape=plain_shape,
         multiple=lambda stage: stage.setting("groups", 1),
     ),
-    "separable": StageBuilder(Separable, {"activation": "relu6", "kernel": 3, "dilation": 1}),
+    "separable": StageBuilder(Separable, {"activation": "relu6", "kernel": 3, "dilation": 1, **SE_SETTINGS}),
 }
