@@ -6,11 +6,12 @@ import pytest
 import torch
 
 from flyweight.contracts import DataSet, Preprocessing
+from flyweight.data._arrays import ArraySplit
 from flyweight.errors import FileError, TrainingError
 from flyweight.evaluate import evaluate, torch_predict
 from flyweight.saved import fresh_candidate
 from flyweight.spec import HeadSpec, InputSpec
-from flyweight.train import CHECKPOINT, Recipe, learning_rate, train
+from flyweight.train import CHECKPOINT, Recipe, _Batches, learning_rate, train
 from flyweight.zoo import ZOO
 
 DECONV = ZOO.get("mobilenet_v1_deconv").spec
@@ -161,3 +162,25 @@ def test_masks_of_images_of_different_sizes_are_an_error() -> None:
     data = dataclasses.replace(DATA, train=split)
     with pytest.raises(TrainingError, match=r"training needs images of one size, but there are \(20, 12\)"):
         train(start(), data, RECIPE)
+
+
+@pytest.mark.parametrize(
+    ("flips", "corners"),
+    [("none", {(0, 0)}), ("horizontal", {(0, 0), (0, 15)}), ("both", {(0, 0), (0, 15), (15, 0), (15, 15)})],
+)
+def test_images_are_flipped_only_as_the_recipe_says(flips: str, corners: set[tuple[int, int]]) -> None:
+    image = np.zeros((16, 16, 3), np.uint8)
+    image[0, 0] = 255  # marks the top left corner
+    split = ArraySplit(np.stack([image] * 8), np.zeros(8, np.int64))
+    data = dataclasses.replace(DATA, train=split, task="classify")
+    batches = _Batches(data, start(), dataclasses.replace(RECIPE, flips=flips), seed=0)
+    marks = [divmod(int(one[0].argmax()), 16) for step in range(20) for one in batches[step][0]]
+    assert set(marks) == corners
+
+
+def test_a_mask_is_flipped_with_its_image() -> None:
+    batches = _Batches(DATA, start(), RECIPE, seed=0)
+    for step in range(5):
+        images, masks = batches[step]
+        bright = images.mean(dim=1) > 0.9  # normalized: the square is 150 of 255 above the dark
+        assert torch.equal(bright.long(), masks)

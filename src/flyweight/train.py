@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from pickle import UnpicklingError  # only the name of what torch.load raises: weights_only=True unpickles no code
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -45,7 +45,7 @@ class Recipe:
     learning_rate: float = 1e-2
     weight_decay: float = 1e-2
     warmup_steps: int = 20
-    flips: bool = True
+    flips: Literal["both", "horizontal", "none"] = "both"
     class_weight_power: float = 0.25  # of segment.class_weights; higher finds rare classes sooner, at the coasts' cost
     checkpoint_steps: int = 40
 
@@ -160,8 +160,8 @@ class _Batches:
     def _pair(self, index: int, rng: np.random.Generator) -> tuple[NDArray[np.uint8], NDArray[Any]]:
         """Return an image and its target, flipped at random: a target too where it has the image's axes."""
         horizontal, vertical = rng.random(2) < 0.5
-        rows = slice(None, None, -1 if self.recipe.flips and vertical else 1)
-        columns = slice(None, None, -1 if self.recipe.flips and horizontal else 1)
+        rows = slice(None, None, -1 if self.recipe.flips == "both" and vertical else 1)
+        columns = slice(None, None, -1 if self.recipe.flips != "none" and horizontal else 1)
         target = self.targets[index]
         return self.images[index][rows, columns], target[rows, columns] if self.spatial else target
 
