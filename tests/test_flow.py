@@ -5,16 +5,18 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import torch
 
 from flyweight import files, flow
-from flyweight.errors import FileError, FlyweightError, UsageError
+from flyweight.errors import FileError, FlyweightError, SpecError, UsageError
 from flyweight.report import load_report
 from flyweight.report.value import Report
+from flyweight.spec import ArchSpec
+from flyweight.zoo import ZOO
 from tests import tiny
 
 
@@ -133,6 +135,24 @@ def test_a_rung_of_a_run_opens_as_a_model(whole: tuple[Path, Report]) -> None:
 def test_an_unfinished_rung_is_refused_with_those_there_are(whole: tuple[Path, Report]) -> None:
     with pytest.raises(UsageError, match=r"has no finished rung 'v9'. It has: v0, control, v1, v2, v3"):
         flow.open_model(f"{whole[0]}:v9")
+
+
+@pytest.mark.parametrize(("suffix", "write"), [("json", ArchSpec.dumps), ("toml", ArchSpec.dumps_toml)])
+def test_spec_file_opens_as_a_model_at_another_resolution(
+    suffix: str, write: Callable[[ArchSpec], str], tmp_path: Path
+) -> None:
+    spec = ZOO.get("mobilenet_v1_0.25_128").spec
+    (tmp_path / f"net.{suffix}").write_text(write(spec))
+    candidate = flow.open_model(f"{tmp_path}/net.{suffix}", resolution=32)
+    assert candidate.input_shape == (1, 3, 32, 32)
+    assert candidate.spec is not None and candidate.spec.stages == spec.stages
+
+
+@pytest.mark.parametrize("suffix", ["json", "toml"])
+def test_spec_file_that_is_none_is_an_error_that_names_it(suffix: str, tmp_path: Path) -> None:
+    (tmp_path / f"net.{suffix}").write_text("spec: 1")
+    with pytest.raises(SpecError, match=rf"net\.{suffix}: the spec is not {suffix.upper()}"):
+        flow.open_model(f"{tmp_path}/net.{suffix}")
 
 
 def test_a_function_in_a_file_opens_as_a_model_and_is_counted(tmp_path: Path) -> None:

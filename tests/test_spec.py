@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -74,6 +75,49 @@ def test_json_round_trip_keeps_the_types_of_the_settings(spec: ArchSpec) -> None
     assert repr(again) == repr(spec)
 
 
+@given(spec=specs())
+def test_toml_round_trip_gives_an_equal_spec_with_the_same_types(spec: ArchSpec) -> None:
+    again = ArchSpec.loads_toml(spec.dumps_toml())
+    assert (again, hash(again), repr(again)) == (spec, hash(spec), repr(spec))
+
+
+@given(text=st.text())
+def test_any_text_in_a_setting_survives_toml(text: str) -> None:
+    spec = example().replace(name=text, head=example().head.with_settings(**{text: (text, 1, ((),))}))
+    assert ArchSpec.loads_toml(spec.dumps_toml()) == spec
+
+
+def test_toml_has_one_line_for_each_stage_with_fields_below_each_other() -> None:
+    lines = example().dumps_toml().splitlines()
+    assert lines[lines.index("stages = [") + 1 : lines.index("]")] == [
+        '  { name = "conv1", block = "conv",      out_channels = 8,  stride = 2 },',
+        '  { name = "conv2", block = "separable", out_channels = 16, stride = 2, '
+        "settings = { crelu = true, kernel = 3, rates = [1, 2] } },",
+    ]
+
+
+def test_toml_by_hand_may_use_tables_and_leave_out_defaults() -> None:
+    text = """
+    spec_version = 1
+    name = "small"
+    task = "segment"
+    classes = 3
+    [input]
+    height = 32
+    width = 48
+    [[stages]]
+    name = "conv1"
+    block = "conv"
+    out_channels = 8
+    [stages.settings]
+    kernel = 5  # larger
+    [head]
+    kind = "fcn"
+    """
+    stages = (StageSpec("conv1", "conv", 8, 1, block_settings(kernel=5)),)
+    assert ArchSpec.loads_toml(text) == ArchSpec("small", "segment", InputSpec(32, 48), 3, stages, HeadSpec("fcn"))
+
+
 ANY_JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
@@ -99,8 +143,30 @@ def test_any_json_is_a_spec_or_a_spec_error(data: Any) -> None:
 
 @given(text=st.text(max_size=40) | st.binary(max_size=40).map(lambda b: b.decode("latin-1")))
 def test_any_text_is_a_spec_or_a_spec_error(text: str) -> None:
-    with pytest.raises(SpecError):  # nothing so short is a spec
-        ArchSpec.loads(text)
+    for read in (ArchSpec.loads, ArchSpec.loads_toml):
+        with pytest.raises(SpecError):  # nothing so short is a spec
+            read(text)
+
+
+@pytest.mark.parametrize("value", ["1979-05-27", "07:32:00", "inf", "nan", "0x10", "{}", "[[[[]]]]", '"""a"""', "-1"])
+@pytest.mark.parametrize("field", ["spec_version", "name", "classes", "norm_eps", "input", "stages", "head"])
+def test_every_kind_of_toml_value_is_a_spec_or_a_spec_error(field: str, value: str) -> None:
+    # the head is the only table, and stands at the end
+    lines, head = example().dumps_toml().split("\n[head]\n")
+    kept = re.sub(rf"^{field} = (\[.*?^\]|.*?$)", f"{field} = {value}", lines, flags=re.MULTILINE | re.DOTALL)
+    text = f"{kept}\n[head]\n{head}" if field != "head" else f"{kept}\nhead = {value}"
+    try:
+        again = ArchSpec.loads_toml(text)
+    except SpecError as error:
+        assert str(error)
+    else:
+        assert ArchSpec.loads_toml(again.dumps_toml()) == again
+
+
+def test_date_in_a_setting_is_a_spec_error() -> None:
+    text = example().dumps_toml().replace("kernel = 4", "kernel = 1979-05-27")
+    with pytest.raises(SpecError, match="is a date; allowed are bool, int, float, str"):
+        ArchSpec.loads_toml(text)
 
 
 def paths(data: Any, prefix: tuple[str | int, ...] = ()) -> list[tuple[str | int, ...]]:
@@ -157,9 +223,17 @@ def test_text_nested_a_hundred_thousand_deep_is_a_spec_error(text: str) -> None:
         ArchSpec.loads(text)
 
 
+@pytest.mark.parametrize("text", ["a = " + "[" * 100_000, "a = " + "{a = " * 100_000, "a." * 100_000 + "a = 1"])
+def test_toml_nested_a_hundred_thousand_deep_is_a_spec_error(text: str) -> None:
+    with pytest.raises(SpecError):
+        ArchSpec.loads_toml(text)
+
+
 def test_number_of_five_thousand_digits_is_a_spec_error() -> None:
     with pytest.raises(SpecError, match="not JSON"):
         ArchSpec.loads('{"spec_version": ' + "1" * 5000 + "}")
+    with pytest.raises(SpecError, match="not TOML"):
+        ArchSpec.loads_toml("spec_version = " + "1" * 5000)
 
 
 def test_setting_nested_deeper_than_eight_is_a_spec_error() -> None:

@@ -32,7 +32,7 @@ from flyweight.contracts import (
     Silent,
 )
 from flyweight.data import load_dataset
-from flyweight.errors import FileError, RuntimeMissingError, UsageError
+from flyweight.errors import FileError, RuntimeMissingError, SpecError, UsageError
 from flyweight.evaluate import example_input
 from flyweight.graph import Graph
 from flyweight.ladder import Plan, PlannedRung, plan_named, steps_of
@@ -298,7 +298,7 @@ def open_model(name: str, *, resolution: int | None = None, classes: int | None 
     """Open a model by what a user calls it.
 
     Args:
-        name: a zoo name; a spec file (``*.json``); saved weights (``*.safetensors``); a rung of a run
+        name: a zoo name; a spec file (``*.toml``, ``*.json``); saved weights (``*.safetensors``); a rung of a run
         (``runs/ladder:v1``; without
             a name its last rung); or ``file.py:function``, a function that returns an ``nn.Module``. That file is
             executed.
@@ -313,16 +313,23 @@ def open_model(name: str, *, resolution: int | None = None, classes: int | None 
         return _open_rung(name)
     if ".py:" in name:
         return candidate_from_function(name, resolution or 224)
-    spec = (
-        ArchSpec.loads(files.read_bytes(path, 2**24).decode("utf-8", "replace"))
-        if path.suffix == ".json"
-        else ZOO.get(name).spec
-    )
+    spec = _read_spec(path) if path.suffix in _SPEC_READERS else ZOO.get(name).spec
     if resolution:
         spec = spec.replace(input=replace(spec.input, height=resolution, width=resolution))
     if classes:
         spec = spec.replace(classes=classes)
     return fresh_candidate(spec, _plain_preprocessing(spec), seed=0)
+
+
+_SPEC_READERS = {".json": ArchSpec.loads, ".toml": ArchSpec.loads_toml}
+
+
+def _read_spec(path: Path) -> ArchSpec:
+    text = files.read_bytes(path, 2**24).decode("utf-8", "replace")
+    try:
+        return _SPEC_READERS[path.suffix](text)
+    except SpecError as error:
+        raise SpecError(f"{path}: {error}") from error
 
 
 def _plain_preprocessing(spec: ArchSpec) -> Preprocessing:

@@ -2,14 +2,17 @@
 
 A network is an input, a chain of named stages (each a block from ``blocks/`` with a width and a stride), and a head.
 Specs compare by value; ``replace`` is the only edit, and every knob (resolution, width, depth, decoder width, skips,
-CReLU) is such an edit. JSON is the written form.
+CReLU) is such an edit. JSON is the form that programs write; TOML holds the same, and is kinder to write by hand.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import math
+import re
+import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, TypeVar, get_args
@@ -25,6 +28,7 @@ MAX_CHANNELS = 65_536
 MAX_PIXELS = 8_192
 MAX_STAGES = 4_096
 MAX_SETTING_DEPTH = 8
+MAX_DOTS = 256  # in a line of TOML: tomllib takes memory by the square of a dotted key's parts
 D = TypeVar("D")
 V = TypeVar("V", bound="bool | int | float | str | tuple[Any, ...]")
 
@@ -259,6 +263,34 @@ class ArchSpec:
             raise SpecError(f"the spec is not JSON: {error}.") from error
         return cls.from_json(data)
 
+    def dumps_toml(self) -> str:
+        """Return the spec as TOML text: a line for each stage, and fields of the head only where not at their default.
+
+        What ``to_json`` gives, in another notation.
+        """
+        plain = self.to_json()
+        input_, stages, head = (plain.pop(name) for name in ("input", "stages", "head"))
+        lines = [f"{name} = {_toml(value)}" for name, value in plain.items()]
+        lines += [f"input = {_toml(input_)}", "", "stages = [", *_toml_rows(stages), "]", "", "[head]"]
+        usual = _plain(HeadSpec(head["kind"])) | {"kind": None}
+        lines += [f"{name} = {_toml(value)}" for name, value in head.items() if value != usual[name]]
+        return "\n".join(lines) + "\n"
+
+    @classmethod
+    def loads_toml(cls, text: str) -> ArchSpec:
+        """Read TOML text.
+
+        Raises:
+            SpecError: not TOML, or not a spec.
+        """
+        if any(line.count(".") > MAX_DOTS for line in text.split("\n")):
+            raise SpecError(f"the spec is not TOML that is read here: a line has more than {MAX_DOTS} dots.")
+        try:
+            data = tomllib.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise SpecError(f"the spec is not TOML: {error}.") from error
+        return cls.from_json(data)
+
 
 def round_channels(width: float, divisor: int = 1, minimum: int = 1) -> int:
     """Return ``width`` rounded to a multiple of ``divisor``, never more than 10 % below it.
@@ -285,6 +317,29 @@ def _plain(value: Any) -> Any:
             {"settings": {k: _plain(v) for k, v in value.settings}} if hasattr(value, "settings") else {}
         )
     return [_plain(item) for item in value] if isinstance(value, tuple) else value
+
+
+def _toml(value: Any) -> str:
+    """Return plain data as a TOML value, on one line."""
+    if isinstance(value, dict):
+        inside = ", ".join(f"{_toml_key(key)} = {_toml(item)}" for key, item in value.items())
+        return f"{{ {inside} }}" if inside else "{}"
+    if isinstance(value, list):
+        return f"[{', '.join(map(_toml, value))}]"
+    # JSON's notation is TOML's for numbers, truth and text, but for the one control character that JSON leaves as it is
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def _toml_key(key: str) -> str:
+    return key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else _toml(key)
+
+
+def _toml_rows(stages: list[dict[str, Any]]) -> list[str]:
+    """Return a line for each stage, its fields below those of the others; no settings are left out."""
+    cells = [[f"{k} = {_toml(v)}," for k, v in stage.items() if k != "settings" or v] for stage in stages]
+    widths = [max(map(len, column)) for column in itertools.zip_longest(*cells, fillvalue="")]
+    rows = (" ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=False)) for row in cells)
+    return [f"  {{ {row.rstrip().removesuffix(',')} }}," for row in rows]
 
 
 def _thaw(data: Any) -> Any:
