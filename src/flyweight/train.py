@@ -144,6 +144,7 @@ class _Batches:
     def __init__(self, data: DataSet, candidate: Candidate, recipe: Recipe, seed: int) -> None:
         self.spatial = TASKS.get(data.task).spatial
         self.images, self.targets = _arrays(data.train, self.spatial)
+        self.order: tuple[int, NDArray[np.int64]] = (-1, np.zeros(0, np.int64))  # of which epoch, and its images
         self.preprocessing, self.recipe, self.seed = candidate.preprocessing, recipe, seed
 
     def __getitem__(self, step: int) -> tuple[Tensor, Tensor]:
@@ -167,7 +168,9 @@ class _Batches:
 
     def _index(self, position: int) -> int:
         epoch, place = divmod(position, len(self.images))
-        return int(np.random.default_rng((self.seed, 0, epoch)).permutation(len(self.images))[place])
+        if self.order[0] != epoch:
+            self.order = (epoch, np.random.default_rng((self.seed, 0, epoch)).permutation(len(self.images)))
+        return int(self.order[1][place])
 
 
 def _arrays(split: Split, spatial: bool) -> tuple[Sequence[NDArray[np.uint8]], NDArray[Any]]:
