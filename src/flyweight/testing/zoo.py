@@ -84,7 +84,13 @@ def _enough_pixels(spec: ArchSpec) -> int:
 
 
 def _sized(spec: ArchSpec, pixels: int) -> ArchSpec:
-    return spec.replace(input=replace(spec.input, height=pixels, width=pixels))
+    """Return the spec at an input of ``pixels`` squared; a classifier's hidden layers have at most 512 channels.
+
+    VGG's have more than a hundred million weights: two gigabytes and half a minute for nothing that 512 don't show.
+    """
+    widths = tuple(min(width, 512) if spec.task == "classify" else width for width in spec.head.widths)
+    size = replace(spec.input, height=pixels, width=pixels)
+    return spec.replace(input=size, head=spec.head.replace(widths=widths))
 
 
 def _images(spec: ArchSpec, pixels: int) -> torch.Tensor:
