@@ -3,6 +3,7 @@ from typing import Any
 import pytest
 import torch
 
+from flyweight.blocks.inverted_residual import MEMBERS
 from flyweight.build import build, feature_maps
 from flyweight.errors import SpecError
 from flyweight.spec import ArchSpec, HeadSpec, InputSpec, Padding, StageSpec, settings
@@ -88,6 +89,13 @@ def test_shape_is_size_over_stride_rounded_up_at_any_size(size: tuple[int, int],
         network = build(spec)
         out = network.get_submodule("encoder.block")(torch.zeros(2, 16, *size))
     assert out.shape == (2, 16, expected.height, expected.width) == (2, 16, -(-size[0] // 2), -(-size[1] // 2))
+
+
+@pytest.mark.parametrize("block", MEMBERS)
+def test_stated_defaults_are_those_that_are_used(block: str) -> None:
+    spec, bare = _spec(), StageSpec("block", block, 16)
+    full = bare.with_settings(**MEMBERS[block].settings)
+    assert str(build(spec.replace(stages=(bare,)))) == str(build(spec.replace(stages=(full,))))
 
 
 def test_dilation_spreads_the_kernel_and_keeps_the_size() -> None:

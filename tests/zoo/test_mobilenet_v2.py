@@ -1,4 +1,4 @@
-from flyweight.blocks.inverted_residual import adds_input
+from flyweight.blocks._inverted import adds_input
 from flyweight.build import build, feature_maps
 from flyweight.zoo.mobilenet_v2 import mobilenet_v2, stages
 

@@ -7,15 +7,15 @@ depthwise layer: Tan et al. 2018, MnasNet (arXiv 1807.11626), figure 7; Howard e
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 
 from torch import Tensor, nn
 
+from flyweight.blocks._inverted import adds_input, expanded_width
 from flyweight.blocks._layers import FeatureMap, StageBuilder, conv_norm
 from flyweight.blocks._squeeze_excite import SE_SETTINGS, squeeze_excite
 from flyweight.errors import SpecError
-from flyweight.spec import MAX_CHANNELS, ArchSpec, StageSpec, Value, round_channels
+from flyweight.spec import ArchSpec, StageSpec, Value
 
 
 class InvertedResidual(nn.Module):
@@ -88,31 +88,6 @@ class FusedInvertedResidual(nn.Module):
         """Map ``(n, C, h, w)`` to ``(n, out_channels, ⌈h/stride⌉, ⌈w/stride⌉)``."""
         out: Tensor = self.project(self.se(self.expand(x)))
         return x + out if self.adds else out
-
-
-def expanded_width(stage: StageSpec, channels: int, spec: ArchSpec) -> int:
-    """Return the width inside: ``expand`` times the input's, rounded as the spec's ``divisor`` says; at 1 the input's.
-
-    Raises:
-        SpecError: no ratio above 0, or too many channels; names the stage.
-    """
-    ratio = stage.setting("expand", 6.0)
-    if ratio == 1:
-        return channels
-    if not (math.isfinite(ratio) and 0 < channels * ratio <= MAX_CHANNELS):
-        raise SpecError(
-            f"stage '{stage.name}': expand is {ratio!r} of {channels} channels; allowed are ratios above 0 that give "
-            f"at most {MAX_CHANNELS} channels. Most networks have 3 to 6."
-        )
-    if spec.divisor == 1:
-        return max(8, int(channels * ratio))
-    return round_channels(channels * ratio, spec.divisor, spec.divisor)
-
-
-def adds_input(stage: StageSpec, inputs: FeatureMap) -> bool:
-    """Return whether the block adds its input to its output."""
-    fits = stage.stride == 1 and stage.out_channels == inputs.channels
-    return stage.setting("residual", True) and fits
 
 
 def _se_base(stage: StageSpec, channels: int, wide: int) -> int:

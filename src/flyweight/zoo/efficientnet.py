@@ -9,29 +9,16 @@ depth, which only training has, is left out.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from flyweight.spec import ArchSpec, HeadSpec, InputSpec, StageSpec, Value, settings
+from flyweight.zoo._efficientnet import ROWS, Scaling
 from flyweight.zoo._entry import ZooEntry
-from flyweight.zoo._inverted import Row, conv, eights, stages_of
+from flyweight.zoo._inverted import conv, eights, stages_of
 
 _SOURCE = "arXiv 1905.11946; tensorflow/tpu models/official/efficientnet/efficientnet_builder.py and README.md"
 _TORCHVISION = "torchvision models/efficientnet.py, IMAGENET1K_V1"
-ROWS = (
-    Row(3, 1, 16, 1, 1, 0.25), Row(3, 6, 24, 2, 2, 0.25), Row(5, 6, 40, 2, 2, 0.25), Row(3, 6, 80, 3, 2, 0.25),
-    Row(5, 6, 112, 3, 1, 0.25), Row(5, 6, 192, 4, 2, 0.25), Row(3, 6, 320, 1, 1, 0.25),
-)  # fmt: skip
 _SE: dict[str, Value] = {"se_activation": "swish", "se_divisor": 1, "se_gate": "sigmoid", "se_of": "input"}
-
-
-@dataclass(frozen=True)
-class Scaling:
-    """How a member is scaled: width and depth multipliers, resolution in pixels, dropout of the head."""
-
-    width: float
-    depth: float
-    resolution: int
-    dropout: float
 
 
 _SCALING = {

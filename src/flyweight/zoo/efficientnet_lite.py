@@ -10,9 +10,9 @@ import math
 from dataclasses import replace
 
 from flyweight.spec import ArchSpec, HeadSpec, InputSpec, StageSpec, settings
+from flyweight.zoo._efficientnet import ROWS, Scaling
 from flyweight.zoo._entry import ZooEntry
 from flyweight.zoo._inverted import conv, eights, stages_of
-from flyweight.zoo.efficientnet import ROWS, Scaling
 
 _SOURCE = "tensorflow/tpu models/official/efficientnet/lite/efficientnet_lite_builder.py and README.md"
 _SCALING = (
