@@ -19,7 +19,7 @@ def _padded(x: torch.Tensor, kernel: int, stride: int, value: float) -> torch.Te
     return F.pad(x, (left, right, top, bottom), value=value)
 
 
-@given(size=SIZES, kernel=st.sampled_from([1, 3, 5]), stride=st.integers(1, 3))
+@given(size=SIZES, kernel=st.integers(1, 5), stride=st.integers(1, 3))
 def test_same_max_pooling_is_that_of_a_map_padded_by_the_lowest_number(
     size: tuple[int, int], kernel: int, stride: int
 ) -> None:
@@ -34,6 +34,17 @@ def test_same_average_pooling_divides_by_the_pixels_inside(size: tuple[int, int]
     out = pool("avg", FeatureMap(2, *size), SAME, where="", kernel=kernel, stride=stride)(x)
     sums, counts = (F.avg_pool2d(_padded(y, kernel, stride, 0.0), kernel, stride) for y in (x, torch.ones_like(x)))
     torch.testing.assert_close(out, sums / counts)
+
+
+def test_an_even_window_keeps_the_size_by_a_pixel_behind() -> None:
+    out = pool("max", FeatureMap(1, 2, 2), SAME, where="", kernel=2)(torch.tensor([[[[1.0, 2.0], [3.0, 4.0]]]]))
+    assert out.tolist() == [[[[4.0, 4.0], [4.0, 4.0]]]]
+
+
+@pytest.mark.parametrize(("kind", "spec"), [("max", SPEC), ("avg", SAME)])
+def test_an_even_window_that_can_not_keep_the_size_names_the_stage(kind: str, spec: ArchSpec) -> None:
+    with pytest.raises(SpecError, match="stage 'b': pooling 2x2 that keeps the size needs an odd kernel"):
+        pool(kind, FeatureMap(1, 4, 4), spec, where="stage 'b'", kernel=2)
 
 
 def test_symmetric_average_pooling_counts_the_padding() -> None:
