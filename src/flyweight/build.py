@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from flyweight.blocks import BLOCKS
 from flyweight.blocks._layers import FeatureMap, HeadBuilder, StageBuilder
 from flyweight.blocks.deconv_decoder import bilinear_start
+from flyweight.boxes import BoxCode
 from flyweight.errors import SpecError, UsageError
 from flyweight.spec import ArchSpec, HeadSpec, StageSpec
 
@@ -67,6 +68,18 @@ def feature_maps(spec: ArchSpec) -> dict[str, FeatureMap]:
         current = stage_builder(stage).shape(stage, current, spec)
         maps[stage.name] = current
     return maps
+
+
+def box_code(spec: ArchSpec) -> BoxCode:
+    """Return what the outputs of a detection network mean.
+
+    Raises:
+        SpecError: its head doesn't detect, or can't be built as written.
+    """
+    boxes = _head_builder(spec.head).boxes
+    if boxes is None:
+        raise SpecError(f"spec '{spec.name}': head '{spec.head.kind}' gives no boxes. Use one that does, e.g. ssdlite.")
+    return boxes(spec.head, feature_maps(spec), spec)
 
 
 def _input(spec: ArchSpec) -> FeatureMap:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from torch import Tensor, nn
 
+from flyweight.boxes import BoxCode
 from flyweight.errors import SpecError, unknown_name
 from flyweight.spec import ArchSpec, HeadSpec, StageSpec, Value
 
@@ -87,11 +88,13 @@ class StageBuilder:
 class HeadBuilder:
     """A head: ``build(head, feature maps by stage name, in order, spec)``. It gets all maps as a dict when called.
 
-    ``settings`` as for a stage block.
+    ``settings`` as for a stage block. ``boxes`` gets the same as ``build``; a head that detects says by it what its
+    outputs mean.
     """
 
     build: Callable[[HeadSpec, Mapping[str, FeatureMap], ArchSpec], nn.Module]
     settings: Mapping[str, Value] = field(default_factory=dict)
+    boxes: Callable[[HeadSpec, Mapping[str, FeatureMap], ArchSpec], BoxCode] | None = None
 
 
 class CReLU(nn.Module):
