@@ -8,7 +8,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from flyweight.build import build, feature_maps
+from flyweight.boxes import EXTRA_COLUMNS
+from flyweight.build import box_code, build, feature_maps
 from flyweight.errors import SpecError
 from flyweight.spec import ArchSpec
 from flyweight.testing._networks import PIXELS, weights_digest
@@ -51,11 +52,15 @@ class ZooContract:
         assert entry.macs is None or macs == entry.macs
 
     def test_forward_gives_finite_outputs_per_class(self, entry: ZooEntry, pixels: int) -> None:
-        """A batch of two gives ``(2, classes)``, or ``(2, classes, h, w)`` for segmentation."""
+        """A batch of two gives ``(2, classes)``, or to segment ``(2, classes, h, w)``, or a row per anchor to detect."""
+        spec = _sized(entry.spec, pixels)
         with torch.no_grad():
-            out = build(_sized(entry.spec, pixels))(_images(entry.spec, pixels))
-        assert out.shape[:2] == (2, entry.spec.classes)
-        assert out.dim() == (4 if entry.spec.task == "segment" else 2)
+            out = build(spec)(_images(spec, pixels))
+        if spec.task == "detect":
+            assert out.shape == (2, len(box_code(spec)), EXTRA_COLUMNS + spec.classes)
+        else:
+            assert out.shape[:2] == (2, spec.classes)
+            assert out.dim() == (4 if spec.task == "segment" else 2)
         assert torch.isfinite(out).all()
 
     def test_every_parameter_gets_a_gradient(self, entry: ZooEntry, pixels: int) -> None:
