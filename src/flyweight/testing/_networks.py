@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -12,7 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from flyweight.build import build
-from flyweight.contracts import Candidate, Env, Preprocessing, Quantization
+from flyweight.contracts import Candidate, Env, Preprocessing, Quantization, Transform
+from flyweight.errors import TransformError
 from flyweight.spec import ArchSpec
 from flyweight.zoo import ZOO
 
@@ -32,6 +34,20 @@ def narrow(spec: ArchSpec, pixels: int = PIXELS) -> ArchSpec:
 def segmenter(seed: int = 0) -> Candidate:
     """Return the slimming ladder's v0, narrow, with a mean and standard deviation of its own."""
     return seasoned(narrow(ZOO.get("mobilenet_v1_deconv").spec), seed)
+
+
+def inverted(seed: int = 0) -> Candidate:
+    """Return a narrow MobileNetV2, with a mean and standard deviation of its own."""
+    return seasoned(narrow(ZOO.get("mobilenet_v2_1.0").spec), seed)
+
+
+def fitting(transform: Transform) -> Candidate:
+    """Return the first of the candidates here that a transform takes; the first one where it takes none."""
+    for make in (segmenter, inverted):
+        with suppress(TransformError):
+            transform.requires(candidate := make())
+            return candidate
+    return segmenter()
 
 
 def seasoned(spec: ArchSpec, seed: int = 0) -> Candidate:

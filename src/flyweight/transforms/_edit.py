@@ -6,7 +6,8 @@ from __future__ import annotations
 
 import abc
 import dataclasses
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -17,6 +18,8 @@ from flyweight.build import build
 from flyweight.contracts import Candidate, Change, Env
 from flyweight.errors import SpecError, TransformError
 from flyweight.spec import ArchSpec
+
+CHANNEL_DIMS = 2  # of a weight: output and input channels stand before the kernel
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,10 @@ class SpecEdit(abc.ABC):
     @abc.abstractmethod
     def layers(self, spec: ArchSpec) -> tuple[str, ...]:
         """Return the names of the stages that are touched."""
+
+    def described(self, spec: ArchSpec) -> str:
+        """Return what a report says of the network before the edit, and behind it."""
+        return summary(spec)
 
     def requires(self, candidate: Candidate) -> None:
         """Raise TransformError where the candidate has no spec, is quantized already, or the edit is not allowed
@@ -70,8 +77,8 @@ class SpecEdit(abc.ABC):
             transform=self.name,
             settings={**self._settings(), "inherited": share},
             layers=self.layers(candidate.spec),
-            before=summary(candidate.spec),
-            after=summary(spec),
+            before=self.described(candidate.spec),
+            after=self.described(spec),
         )
         size = replace(candidate.preprocessing, height=spec.input.height, width=spec.input.width)
         return candidate.having(change, module=module, spec=spec, preprocessing=size)
@@ -85,8 +92,8 @@ def inherit(new: nn.Module, old: nn.Module) -> float:
     came over.
 
     Where shapes differ, the region that both have is copied: channel i stays channel i, so a narrowed run of layers
-    keeps
-    the same channels on both sides of every tensor. Tensors of another rank, and names that ``old`` lacks, stay fresh.
+    keeps the same channels on both sides of every tensor. Of a kernel it is the middle; a larger one has zeros around
+    it, so that it computes the same. Tensors of another rank, and names that ``old`` lacks, stay fresh.
     """
     source: Mapping[str, Tensor] = old.state_dict()
     own = {name for name, _ in new.named_parameters()}
@@ -102,9 +109,20 @@ def inherit(new: nn.Module, old: nn.Module) -> float:
 def _copy_overlap(target: Tensor, source: Tensor | None) -> int:
     if source is None or source.dim() != target.dim():
         return 0
-    region = tuple(slice(0, min(a, b)) for a, b in zip(target.shape, source.shape, strict=True))
-    target[region] = source[region]
-    return int(target[region].numel())
+    both = [min(a, b) for a, b in zip(target.shape, source.shape, strict=True)]
+    if target.shape[CHANNEL_DIMS:] != source.shape[CHANNEL_DIMS:]:
+        target[tuple(slice(0, count) for count in both[:CHANNEL_DIMS])] = 0
+    target[_middle(target, both)] = source[_middle(source, both)]
+    return math.prod(both)
+
+
+def _middle(tensor: Tensor, counts: Sequence[int]) -> tuple[slice, ...]:
+    """Return the region with the first channels, and the middle along the dimensions behind them."""
+    starts = [
+        (size - count) // 2 if dim >= CHANNEL_DIMS else 0
+        for dim, (size, count) in enumerate(zip(tensor.shape, counts, strict=True))
+    ]
+    return tuple(slice(start, start + count) for start, count in zip(starts, counts, strict=True))
 
 
 def summary(spec: ArchSpec) -> str:
