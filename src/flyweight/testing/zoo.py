@@ -52,7 +52,7 @@ class ZooContract:
         assert entry.macs is None or macs == entry.macs
 
     def test_forward_gives_finite_outputs_per_class(self, entry: ZooEntry, pixels: int) -> None:
-        """A batch of two gives ``(2, classes)``, or to segment ``(2, classes, h, w)``, or a row per anchor to detect."""
+        """A batch of two gives ``(2, classes)``, to segment ``(2, classes, h, w)``, to detect a row per anchor."""
         spec = _sized(entry.spec, pixels)
         with torch.no_grad():
             out = build(spec)(_images(spec, pixels))
