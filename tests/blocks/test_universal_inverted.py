@@ -53,6 +53,15 @@ def test_stated_defaults_are_those_that_are_used() -> None:
     assert str(build(spec.replace(stages=(bare,)))) == str(build(spec.replace(stages=(full,))))
 
 
+@pytest.mark.parametrize(("start", "kernel"), FORMS)
+def test_crelu_halves_the_filters_of_the_expansion_and_keeps_all_widths(start: int, kernel: int) -> None:
+    convs = _convs(_spec(start, kernel, activation="crelu"))
+    shapes = {name: tuple(conv.weight.shape[:2]) for name, conv in convs.items()}
+    assert (shapes["expand.conv"], shapes["project.conv"]) == ((96 // 2, 16), (16, 96))
+    with torch.device("meta"):
+        assert build(_spec(start, kernel, activation="crelu"))(torch.zeros(1, 3, 9, 7)).shape == (1, 2)
+
+
 @pytest.mark.parametrize("padding", ["same", "symmetric"])
 @pytest.mark.parametrize("size", [(65, 97), (32, 64)])
 @pytest.mark.parametrize(("start", "kernel"), FORMS[1:])
@@ -70,7 +79,6 @@ def test_shape_is_size_over_stride_rounded_up_at_any_size(
     ("chosen", "message"),
     [
         ({"start_kernel": 0, "kernel": 0, "stride": 2}, "stride 2, but both kernel and start_kernel are 0"),
-        ({"start_kernel": 3, "kernel": 0, "activation": "crelu"}, "CReLU"),
         ({"start_kernel": 4, "kernel": 3}, "kernel is 4"),
         ({"start_kernel": 3, "kernel": 3, "expand": -1}, "expand is -1.0"),
     ],

@@ -32,3 +32,16 @@ def adds_input(stage: StageSpec, inputs: FeatureMap) -> bool:
     """Return whether the block adds its input to its output."""
     fits = stage.stride == 1 and stage.out_channels == inputs.channels
     return stage.setting("residual", True) and fits
+
+
+def expansion_filters(wide: int, act: str, where: str) -> int:
+    """Return how many filters give the expanded width behind the activation: half of them for CReLU.
+
+    Raises:
+        SpecError: an odd width with CReLU.
+    """
+    if act != "crelu":
+        return wide
+    if wide % 2:
+        raise SpecError(f"{where}: {wide} expanded channels with CReLU. It doubles them: use an even number.")
+    return wide // 2

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
-from flyweight.blocks._inverted import adds_input, expanded_width
+from flyweight.blocks._inverted import adds_input, expanded_width, expansion_filters
 from flyweight.blocks._layers import FeatureMap, StageBuilder, conv_norm
 from flyweight.blocks._squeeze_excite import SE_SETTINGS, squeeze_excite
 from flyweight.errors import SpecError
@@ -34,7 +34,7 @@ class InvertedResidual(nn.Module):
         self.expand: nn.Module = nn.Identity()
         inner = act
         if wide != inputs.channels:
-            filters = _half(wide, where) if act == "crelu" else wide
+            filters = expansion_filters(wide, act, where)
             self.expand = conv_norm(inputs, filters, spec, where=where, kernel=1, act=act)
             inner = "relu6" if act == "crelu" else act
         expanded = FeatureMap(wide, inputs.height, inputs.width)
@@ -68,7 +68,7 @@ class FusedInvertedResidual(nn.Module):
         where = f"stage '{stage.name}'"
         act, kernel = stage.setting("activation", "relu6"), stage.setting("kernel", 3)
         wide = expanded_width(stage, inputs.channels, spec)
-        filters = _half(wide, where) if act == "crelu" else wide
+        filters = expansion_filters(wide, act, where)
         self.expand = conv_norm(
             inputs,
             filters,
@@ -96,12 +96,6 @@ def _se_base(stage: StageSpec, channels: int, wide: int) -> int:
     if chosen not in bases:
         raise SpecError(f"stage '{stage.name}': se_of is '{chosen}'; allowed are {' and '.join(bases)}.")
     return bases[chosen]
-
-
-def _half(wide: int, where: str) -> int:
-    if wide % 2:
-        raise SpecError(f"{where}: {wide} expanded channels with CReLU. It doubles them: use an even number.")
-    return wide // 2
 
 
 def _plain(act: str, where: str) -> str:

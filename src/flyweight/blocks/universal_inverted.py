@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from flyweight.blocks._inverted import adds_input, expanded_width
+from flyweight.blocks._inverted import adds_input, expanded_width, expansion_filters
 from flyweight.blocks._layers import FeatureMap, StageBuilder, conv_norm
 from flyweight.errors import SpecError
 from flyweight.spec import ArchSpec, StageSpec
@@ -19,7 +19,8 @@ class UniversalInverted(nn.Module):
     """Depthwise (``start_kernel``; 0: none), 1×1 expansion, depthwise (``kernel``; 0: none), linear 1×1 projection.
 
     The first depthwise layer has no activation. The second has the stride, or the first where there is no second. The
-    input is added where stride and width allow it and ``residual`` doesn't forbid it.
+    input is added where stride and width allow it and ``residual`` doesn't forbid it. CReLU stands behind the
+    expansion, which then needs half the filters; the second depthwise layer keeps ReLU.
     """
 
     def __init__(self, stage: StageSpec, inputs: FeatureMap, spec: ArchSpec) -> None:
@@ -30,9 +31,10 @@ class UniversalInverted(nn.Module):
         early, late = (1, stage.stride) if kernel else (stage.stride, 1)
         self.first = _depthwise(inputs, start, early, "none", spec, where)
         inputs_at = inputs.strided(inputs.channels, early)
-        self.expand = conv_norm(inputs_at, wide, spec, where=where, kernel=1, act=act)
+        filters = expansion_filters(wide, act, where)
+        self.expand = conv_norm(inputs_at, filters, spec, where=where, kernel=1, act=act)
         expanded = inputs_at.strided(wide, 1)
-        self.depthwise = _depthwise(expanded, kernel, late, act, spec, where)
+        self.depthwise = _depthwise(expanded, kernel, late, "relu" if act == "crelu" else act, spec, where)
         narrowed = expanded.strided(wide, late)
         self.project = conv_norm(narrowed, stage.out_channels, spec, where=where, kernel=1, act="none")
         self.adds = adds_input(stage, inputs)
@@ -47,8 +49,6 @@ def _chosen(stage: StageSpec, where: str) -> tuple[str, int, int]:
     """Return activation, first and second kernel; refuse what no block of the kind can be."""
     act = stage.setting("activation", "relu")
     start, kernel = stage.setting("start_kernel", 0), stage.setting("kernel", 3)
-    if act == "crelu":
-        raise SpecError(f"{where}: CReLU doubles channels, which a universal inverted bottleneck can't. Use relu.")
     if stage.stride > 1 and not (start or kernel):
         raise SpecError(
             f"{where}: stride {stage.stride}, but both kernel and start_kernel are 0: no layer can take it. Set one."
