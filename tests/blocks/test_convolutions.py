@@ -44,6 +44,14 @@ def test_dilated_convolution_reads_taps_that_far_apart() -> None:
     assert torch.allclose(conv(x), F.conv2d(x, sparse, padding=2), atol=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("chosen", "biased"),
+    [({}, False), ({"norm": False}, True), ({"norm": False, "bias": False}, False), ({"bias": True}, True)],
+)
+def test_convolution_has_a_bias_where_told_so_or_else_in_place_of_a_norm(chosen: dict[str, bool], biased: bool) -> None:
+    assert (built(network("conv", **chosen)).conv.bias is not None) == biased
+
+
 def test_groups_that_do_not_divide_are_an_error_that_names_the_stage() -> None:
     with pytest.raises(SpecError, match="stage 's': 3 groups don't divide 4 input and 8 output channels"):
         build(network("conv", groups=3))

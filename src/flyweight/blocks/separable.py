@@ -47,8 +47,11 @@ class Separable(nn.Module):
 
 
 def plain(stage: StageSpec, inputs: FeatureMap, spec: ArchSpec) -> nn.Module:
-    """Return a standard convolution with norm and activation; with a bias where told so, or without a norm."""
-    act = stage.setting("activation", "relu6")
+    """Return a standard convolution with norm and activation.
+
+    ``bias``, where given, says whether it has one; where not, it has one if it has no norm.
+    """
+    act, biased = stage.setting("activation", "relu6"), stage.setting("bias", False)
     return conv_norm(
         inputs,
         conv_width(stage, act),
@@ -59,7 +62,7 @@ def plain(stage: StageSpec, inputs: FeatureMap, spec: ArchSpec) -> nn.Module:
         act=act,
         padding=stage.setting("padding", AS_SPEC),
         normed=stage.setting("norm", True),
-        bias=stage.setting("bias", False) or None,
+        bias=biased if "bias" in dict(stage.settings) else None,
         groups=stage.setting("groups", 1),
         dilation=stage.setting("dilation", 1),
     )
