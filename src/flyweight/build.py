@@ -130,7 +130,7 @@ def _check_settings(given: Mapping[str, object], known: Mapping[str, object], wh
 def _initialize(network: nn.Module) -> None:
     """He initialization (arXiv 1502.01852) by fan-out for convolutions; bilinear for ×2 transposed ones.
 
-    A block that begins otherwise says how in a method ``start()``.
+    A block that begins otherwise says how in a method ``initialize_weights()``.
     """
     for module in network.modules():
         if isinstance(module, nn.ConvTranspose2d) and module.kernel_size == (4, 4) and module.stride == (2, 2):
@@ -142,5 +142,5 @@ def _initialize(network: nn.Module) -> None:
         if isinstance(module, nn.Conv2d | nn.Linear | nn.ConvTranspose2d) and module.bias is not None:
             nn.init.zeros_(module.bias)
     for module in network.modules():
-        if callable(begin := getattr(module, "start", None)):
+        if callable(begin := getattr(module, "initialize_weights", None)):
             begin()

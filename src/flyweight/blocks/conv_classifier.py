@@ -32,7 +32,7 @@ class ConvClassifier(nn.Module):
         self.act = activation(act, where)
         self.pool = nn.AdaptiveAvgPool2d(1)
 
-    def start(self) -> None:
+    def initialize_weights(self) -> None:
         """Begin with small logits, as the source does."""
         nn.init.normal_(self.classify.weight, std=0.01)
 

@@ -43,7 +43,7 @@ class Deformable(nn.Module):
         output = inputs.strided(stage.out_channels, stride)
         self.register_buffer("base", _places(kernel, stride, output), persistent=False)
 
-    def start(self) -> None:
+    def initialize_weights(self) -> None:
         """Begin as an ordinary convolution: no offsets."""
         nn.init.zeros_(self.offset.weight)
         nn.init.zeros_(cast("Tensor", self.offset.bias))

@@ -28,7 +28,7 @@ _CENTER_GAIN, _SIZE_GAIN = 0.1, 0.2  # the 'variances' of the SSD paper's code
 class _Predicted(nn.Conv2d):
     """1×1 convolution with a bias that begins with small weights, as in torchvision."""
 
-    def start(self) -> None:
+    def initialize_weights(self) -> None:
         """Draw the weights."""
         nn.init.normal_(self.weight, std=0.03)
 

@@ -33,7 +33,7 @@ class Predictor(nn.Conv2d):
         super().__init__(channels, anchors * (EXTRA_COLUMNS + classes), 1)
         self.columns = EXTRA_COLUMNS + classes
 
-    def start(self) -> None:
+    def initialize_weights(self) -> None:
         """Begin with small weights, and with the objectness of an anchor that seldom holds an object."""
         nn.init.normal_(self.weight, std=0.01)
         assert self.bias is not None  # made with one

@@ -126,7 +126,7 @@ def _middle(tensor: Tensor, counts: Sequence[int]) -> tuple[slice, ...]:
 
 
 def summary(spec: ArchSpec) -> str:
-    """Return one line that tells two specs apart: input, stages with widths, decoder."""
+    """Return one line that tells two specs apart: input, stages with widths, head."""
     runs: list[tuple[str, int]] = []
     for stage in spec.stages:
         crelu = "c" if stage.setting("activation", "") == "crelu" else ""
@@ -135,4 +135,4 @@ def summary(spec: ArchSpec) -> str:
     chain = " ".join(word if count == 1 else f"{word}x{count}" for word, count in runs)
     head = ",".join(map(str, spec.head.widths))
     skips = f", {len(spec.head.skips)} skips ({spec.head.skip_join})" if spec.head.skips else ""
-    return f"{spec.input.width}x{spec.input.height}: {chain}" + (f" | decoder {head}{skips}" if head else "")
+    return f"{spec.input.width}x{spec.input.height}: {chain}" + (f" | {spec.head.kind} {head}{skips}" if head else "")
