@@ -11,10 +11,10 @@ import pytest
 import torch
 from torch import nn
 
-from flyweight.build import build
+from flyweight.build import build, skeleton
 from flyweight.errors import UnknownOperatorError, UsageError
 from flyweight.graph import Graph, Node, TensorInfo
-from flyweight.profile import COLUMNS, Profile, profile, profile_module
+from flyweight.profile import COLUMNS, Profile, profile, profile_module, profile_spec
 from flyweight.trace import trace
 from flyweight.zoo import mobilenet_v1
 
@@ -106,6 +106,13 @@ def test_unknown_operators_are_visible_rows_and_errors_under_strict() -> None:
 def test_a_graph_and_a_module_give_the_same_profile() -> None:
     net = small()
     assert profile(trace(net, IMAGE)) == profile(net, IMAGE) == profile_module(net, IMAGE)
+
+
+def test_a_spec_is_counted_as_its_network_is_and_without_weights() -> None:
+    spec = mobilenet_v1.mobilenet_v1(0.25, 128)
+    network, example = skeleton(spec)
+    assert {p.device.type for p in (*network.parameters(), *network.buffers(), example)} == {"meta"}
+    assert profile_spec(spec) == profile(build(spec), torch.zeros(1, 3, 128, 128))
 
 
 def test_a_module_without_an_example_and_a_graph_with_one_are_refused() -> None:

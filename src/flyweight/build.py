@@ -60,6 +60,18 @@ def build(spec: ArchSpec, seed: int = 0) -> nn.Module:
     return network.eval()
 
 
+def skeleton(spec: ArchSpec) -> tuple[nn.Module, Tensor]:
+    """Return the network of a spec without weights, and an input for it: both on the meta device, which has no values.
+
+    For what needs only shapes: counting, tracing, comparing architectures.
+
+    Raises:
+        SpecError: as ``build``.
+    """
+    with torch.device("meta"):
+        return build(spec), torch.zeros(1, spec.input.channels, spec.input.height, spec.input.width)
+
+
 def feature_maps(spec: ArchSpec) -> dict[str, FeatureMap]:
     """Return the shape of every stage's output, by stage name, in order."""
     maps: dict[str, FeatureMap] = {}

@@ -20,6 +20,7 @@ from flyweight.memory import Peak, live_activations, peak_activation
 if TYPE_CHECKING:
     from torch import nn
 
+    from flyweight.spec import ArchSpec
     from flyweight.trace import Example
 
 COLUMNS = ("macs", "bias_adds", "elementwise", "params", "param_bytes", "buffers", "bytes_moved", "live_bytes")
@@ -201,6 +202,13 @@ def profile_module(module: nn.Module, example: Example, *, strict: bool = False)
     from flyweight.trace import trace  # here, so that profiles are read and summed without torch
 
     return profile(trace(module, example), strict=strict)
+
+
+def profile_spec(spec: ArchSpec, *, strict: bool = False) -> Profile:
+    """Return the profile of a spec's network, for which no weights are made; errors as in ``build`` and ``profile``."""
+    from flyweight.build import skeleton
+
+    return profile_module(*skeleton(spec), strict=strict)
 
 
 def _row(
