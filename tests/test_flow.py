@@ -148,6 +148,14 @@ def test_spec_file_opens_as_a_model_at_another_resolution(
     assert candidate.spec is not None and candidate.spec.stages == spec.stages
 
 
+def test_spec_opens_alone_without_its_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(flow, "fresh_candidate", None)  # nothing may be built
+    spec = flow.open_spec("mobilenet_v1_0.25_128", resolution=32, classes=7)
+    assert (spec.input.height, spec.input.width, spec.classes) == (32, 32, 7)
+    with pytest.raises(UsageError, match="no architecture is named 'mobilenet_v9'"):
+        flow.open_spec("mobilenet_v9")
+
+
 @pytest.mark.parametrize("suffix", ["json", "toml"])
 def test_spec_file_that_is_none_is_an_error_that_names_it(suffix: str, tmp_path: Path) -> None:
     (tmp_path / f"net.{suffix}").write_text("spec: 1")

@@ -306,19 +306,44 @@ def open_model(name: str, *, resolution: int | None = None, classes: int | None 
     Raises:
         UsageError, SpecError, FileError: nothing like it, or not what it should be.
     """
+    if (found := _weighted(name, resolution)) is not None:
+        return found
+    spec = _with(_named_spec(name), resolution, classes)
+    return fresh_candidate(spec, _plain_preprocessing(spec), seed=0)
+
+
+def open_spec(name: str, *, resolution: int | None = None, classes: int | None = None) -> ArchSpec:
+    """Return the spec of what a user calls a model, as ``open_model``; for a zoo name or a spec file nothing is built.
+
+    Raises:
+        UsageError, SpecError, FileError: nothing like it, or a module without a spec.
+    """
+    found = _weighted(name, resolution)
+    spec = found.spec if found else _named_spec(name)
+    if spec is None:
+        raise UsageError(f"'{name}' is a module without a spec. See its layers with: flyweight profile {name}.")
+    return _with(spec, resolution, classes)
+
+
+def _weighted(name: str, resolution: int | None) -> Candidate | None:
+    """Return the model that comes with weights of its own, or None for a zoo name and a spec file."""
     path = Path(name)
     if path.suffix == ".safetensors":
         return load_candidate(path)[0]
     if path.is_dir() or (":" in name and Path(name.rpartition(":")[0]).is_dir()):
         return _open_rung(name)
-    if ".py:" in name:
-        return candidate_from_function(name, resolution or 224)
-    spec = _read_spec(path) if path.suffix in _SPEC_READERS else ZOO.get(name).spec
+    return candidate_from_function(name, resolution or 224) if ".py:" in name else None
+
+
+def _named_spec(name: str) -> ArchSpec:
+    path = Path(name)
+    return _read_spec(path) if path.suffix in _SPEC_READERS else ZOO.get(name).spec
+
+
+def _with(spec: ArchSpec, resolution: int | None, classes: int | None) -> ArchSpec:
     if resolution:
         spec = spec.replace(input=replace(spec.input, height=resolution, width=resolution))
-    if classes:
-        spec = spec.replace(classes=classes)
-    return fresh_candidate(spec, _plain_preprocessing(spec), seed=0)
+    return spec.replace(classes=classes) if classes else spec
 
 
 _SPEC_READERS = {".json": ArchSpec.loads, ".toml": ArchSpec.loads_toml}
