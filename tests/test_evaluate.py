@@ -6,9 +6,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from flyweight.boxes import Selection
+from flyweight.build import box_code
 from flyweight.contracts import DataSet, Preprocessing
 from flyweight.errors import DataError, MeasurementError, UsageError
-from flyweight.evaluate import agreement, evaluate, parity, predict_masks, preprocess, score
+from flyweight.evaluate import agreement, evaluate, parity, predict_boxes, predict_masks, preprocess, score
+from flyweight.spec import ArchSpec, HeadSpec, InputSpec, StageSpec
+from flyweight.spec import settings as spec_settings
 
 PLAIN = Preprocessing(4, 4)
 
@@ -171,3 +175,55 @@ def test_parity_refuses_what_can_not_be_compared():
         parity(lambda x: x, lambda x: x[0], inputs)
     with pytest.raises(UsageError, match="at least one input"):
         parity(lambda x: x, lambda x: x, inputs[:0])
+
+
+# ---- boxes ------------------------------------------------------------------------------------------------------
+
+
+class Framed:
+    """Dark images of two sizes with a bright rectangle; the box is its frame, in shares of the image."""
+
+    def __len__(self) -> int:
+        return 3
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        height, width = ((64, 64), (32, 128), (128, 64))[index]
+        image = np.zeros((height, width, 3), np.uint8)
+        image[height // 4 : height // 2, width // 4 : 3 * width // 4] = 255
+        return image, np.array([[0, 0.25, 0.25, 0.75, 0.5, 0]], np.float32)
+
+
+BOXED = DataSet(
+    "framed", ("bright",), Framed(), Framed(), Framed(), (0.0,) * 3, (1.0,) * 3, (1.0,), task="detect"
+)  # fmt: skip
+DETECTOR = ArchSpec(
+    "net", "detect", InputSpec(64, 64), 1, (StageSpec("a", "conv", 8, 8),),
+    HeadSpec("ssdlite", settings=spec_settings(scales=(0.3, 0.3))),
+)  # fmt: skip
+
+
+def frame(inputs: np.ndarray) -> np.ndarray:
+    """See the bright rectangle in the network's input, and answer with the raw outputs that stand for it."""
+    code = box_code(DETECTOR)
+    rows, columns = np.nonzero(inputs[0, 0] > 0.5)
+    corners = (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)
+    raw = np.zeros((1, len(code), 6), np.float32)
+    raw[0, :, :4] = code.encode(np.tile(np.array(corners, np.float32), (len(code), 1)))
+    raw[0, :, 5] = 5.0
+    return raw
+
+
+def test_boxes_are_scored_in_images_of_any_size() -> None:
+    metrics = evaluate(frame, BOXED.test, BOXED, Preprocessing(64, 64), spec=DETECTOR)
+    assert (metrics.map50, metrics.map50_95, metrics.images) == (1.0, 1.0, 3)
+
+
+def test_predicted_boxes_are_in_pixels_of_the_image() -> None:
+    found = predict_boxes(frame, BOXED.test, Preprocessing(64, 64), box_code(DETECTOR), Selection(score=0.9))
+    assert [rows.shape for rows in found] == [(1, 6)] * 3
+    assert found[1][0, 1:5] == pytest.approx([32, 8, 96, 16], abs=1e-3)
+
+
+def test_boxes_without_a_spec_are_refused() -> None:
+    with pytest.raises(UsageError, match="data set 'framed' holds boxes: pass spec="):
+        evaluate(frame, BOXED.test, BOXED, Preprocessing(64, 64))

@@ -7,10 +7,10 @@ import torch
 
 from flyweight.contracts import DataSet, Preprocessing
 from flyweight.data._arrays import ArraySplit
-from flyweight.errors import FileError, TrainingError
+from flyweight.errors import FileError, TrainingError, UsageError
 from flyweight.evaluate import evaluate, torch_predict
 from flyweight.saved import fresh_candidate
-from flyweight.spec import HeadSpec, InputSpec
+from flyweight.spec import HeadSpec, InputSpec, settings
 from flyweight.train import CHECKPOINT, Recipe, _Batches, learning_rate, train
 from flyweight.zoo import ZOO
 
@@ -184,3 +184,44 @@ def test_a_mask_is_flipped_with_its_image() -> None:
         images, masks = batches[step]
         bright = images.mean(dim=1) > 0.9  # normalized: the square is 150 of 255 above the dark
         assert torch.equal(bright.long(), masks)
+
+
+class Framed(Squares):
+    """Dark images with a bright square, some cut smaller; the box is the square's, and some images have none."""
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        rows, columns = np.nonzero(self.masks[index])
+        if index % 4 == 0:
+            return self.images[index, :5, :9] // 4, np.zeros((0, 6), np.float32)
+        corners = (columns.min() / 16, rows.min() / 16, (columns.max() + 1) / 16, (rows.max() + 1) / 16)
+        return self.images[index], np.array([[0, *corners, 0]], np.float32)
+
+
+BOXED = DataSet(
+    "framed", ("square",), Framed(32, 0), Framed(8, 1), Framed(16, 2), (0.2,) * 3, (0.2,) * 3, (1.0,), task="detect"
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        HeadSpec("ssdlite", settings=settings(scales=(0.5, 0.5))),
+        HeadSpec("tiny_yolo", (8, 8, 8), settings=settings(anchors=((8, 8), (4, 4)))),
+    ],
+    ids=lambda head: head.kind,
+)
+def test_a_detector_learns_boxes_of_images_of_any_size(head: HeadSpec) -> None:
+    stages = tuple(stage.replace(stride=1) if index > 1 else stage for index, stage in enumerate(SPEC.stages))
+    spec = SPEC.replace(task="detect", classes=1, head=head, stages=stages)
+    candidate = fresh_candidate(spec, Preprocessing(16, 16, BOXED.mean, BOXED.std), 0)
+    before = evaluate(torch_predict(candidate.module), BOXED.test, BOXED, candidate.preprocessing, spec=spec)
+    result = train(candidate, BOXED, dataclasses.replace(RECIPE, steps=80))
+    trained = result.candidate
+    after = evaluate(torch_predict(trained.module), BOXED.test, BOXED, trained.preprocessing, spec=spec)
+    assert np.mean(result.losses[-10:]) < 0.6 * np.mean(result.losses[:5])
+    assert after.map50 > max(0.7, before.map50 + 0.3)
+
+
+def test_boxes_need_a_network_that_gives_some() -> None:
+    with pytest.raises(UsageError, match="the data set holds boxes, but the network gives none"):
+        train(start(), BOXED, RECIPE)

@@ -10,7 +10,7 @@ they mean.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 import numpy as np
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float32]
 
+N = TypeVar("N", np.float32, np.float64)
 CLASS, BOX, LAST = 0, slice(1, 5), 5  # columns of truth and detections; the last: ignored, or the score
 EXTRA_COLUMNS = 5  # of a raw output, before the classes
 LARGEST_LOG = float(np.log(1000 / 16))  # a box is at most so much larger than its anchor: exp can't overflow
@@ -96,10 +97,16 @@ class BoxCode:
             raise UsageError(
                 f"raw outputs are {raw.shape}; this network's are (n, {len(self)}, {EXTRA_COLUMNS + self.classes})."
             )
+        return self.boxes(raw), self._scores(raw[..., 4:])
+
+    def boxes(self, raw: Floats) -> Floats:
+        """Map raw outputs, of which only four columns are read, to boxes ``(…, A, 4)``."""
         shift = raw[..., :2] if self.rule == "ssd" else sigmoid(raw[..., :2])
         growth = np.minimum(np.float32(self.gain) * raw[..., 2:4], np.float32(LARGEST_LOG))
         boxes = _corners(self.origins + self.steps * shift, self.sizes * np.exp(growth))
-        return self.inside(boxes), self._scores(raw[..., 4:])
+        limits = np.array([self.width, self.height, self.width, self.height], np.float32)
+        inside: Floats = np.clip(boxes, np.float32(0), limits)
+        return inside
 
     def _scores(self, logits: Floats) -> Floats:
         if self.rule == "yolo":
@@ -117,12 +124,6 @@ class BoxCode:
             shift = np.log(inner / (1 - inner))
         raw: Floats = np.concatenate([shift, np.log(sizes / self.sizes) / self.gain], axis=1).astype(np.float32)
         return raw
-
-    def inside(self, boxes: Floats) -> Floats:
-        """Return boxes ``(…, 4)`` cut off at the input's borders."""
-        limits = np.array([self.width, self.height, self.width, self.height], np.float32)
-        cut: Floats = np.clip(boxes, np.float32(0), limits)
-        return cut
 
     def detections(self, raw: Floats, keep: Selection | None = None) -> Floats:
         """Return the detections ``(d, 6)`` of one image from its raw outputs ``(A, 5 + K)``, the surest first.
@@ -161,25 +162,25 @@ def nms(boxes: Floats, scores: Floats, overlap: float = 0.5, most: int | None = 
     return np.array(kept, np.int64)
 
 
-def iou(first: Floats, second: Floats) -> Floats:
+def iou(first: NDArray[N], second: NDArray[N]) -> NDArray[N]:
     """Return ``(a, b)``: shared over joint area of boxes ``(a, 4)`` with boxes ``(b, 4)``; 0 where both are empty."""
     shared = shared_area(first, second)
     joint = area(first)[:, None] + area(second) - shared
-    ratio: Floats = np.divide(shared, joint, out=np.zeros_like(shared), where=joint > 0)
+    ratio: NDArray[N] = np.divide(shared, joint, out=np.zeros_like(shared), where=joint > 0)
     return ratio
 
 
-def shared_area(first: Floats, second: Floats) -> Floats:
+def shared_area(first: NDArray[N], second: NDArray[N]) -> NDArray[N]:
     """Return ``(a, b)``: the area that boxes ``(a, 4)`` share with boxes ``(b, 4)``."""
     low = np.maximum(first[:, None, :2], second[None, :, :2])
     high = np.minimum(first[:, None, 2:], second[None, :, 2:])
-    shared: Floats = np.maximum(high - low, 0).prod(axis=2)
+    shared: NDArray[N] = np.maximum(high - low, 0).prod(axis=2)
     return shared
 
 
-def area(boxes: Floats) -> Floats:
+def area(boxes: NDArray[N]) -> NDArray[N]:
     """Return the areas of boxes ``(n, 4)``; a box that ends before it begins has none."""
-    areas: Floats = np.maximum(boxes[:, 2:] - boxes[:, :2], 0).prod(axis=1)
+    areas: NDArray[N] = np.maximum(boxes[:, 2:] - boxes[:, :2], 0).prod(axis=1)
     return areas
 
 

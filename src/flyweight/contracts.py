@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeAlias, runtime_checkable
 
+from flyweight.boxes import BoxCode
 from flyweight.graph import Graph, Node
 from flyweight.spec import ArchSpec, Task
 
@@ -126,13 +127,13 @@ class Candidate:
 
 
 class Split(Protocol):
-    """Some images with their targets: a mask of class indices, 255 where there is no truth, or a label."""
+    """Some images with their targets: a mask of class indices, 255 where there is no truth, a label, or boxes."""
 
     def __len__(self) -> int:
         """Return the number of images."""
 
     def __getitem__(self, index: int) -> tuple[NDArray[np.uint8], NDArray[Any]]:
-        """Return image ``(H, W, 3)`` RGB, and mask ``(H, W)`` or label ``()``."""
+        """Return image ``(H, W, 3)`` RGB, and mask ``(H, W)``, label ``()``, or boxes as in ``tasks/detect.py``."""
 
 
 @dataclass(frozen=True)
@@ -141,7 +142,7 @@ class DataSet:
     split's.
 
     Attributes:
-        class_shares: share of the training pixels that each class has; sums to 1.
+        class_shares: share of the training pixels (labels, boxes) that each class has; sums to 1.
         groups: classes that the headline metric takes together, e.g. ``{"water": (0, 2), "land": (1,)}``; empty: none.
         size: height and width of the images, None where they differ.
         task: what the targets are.
@@ -162,9 +163,18 @@ class DataSet:
 
 
 class TaskMember(Protocol):
-    """What targets of one kind mean to training. ``spatial``: a target is flipped together with its image."""
+    """What targets of one kind mean to training. ``spatial``: a target has a value per pixel of its image."""
 
     spatial: bool
+
+    def fitted(self, boxes: BoxCode | None) -> TaskMember:
+        """Return the task for one network; ``boxes`` says what its outputs mean, where they are boxes."""
+
+    def flipped(self, target: NDArray[Any], horizontal: bool, vertical: bool) -> NDArray[Any]:
+        """Return the target of an image that is mirrored left to right, top to bottom, or both."""
+
+    def batch(self, targets: Sequence[NDArray[Any]]) -> NDArray[Any]:
+        """Return the targets of a batch as one array."""
 
     def loss(self, outputs: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
         """Return the loss of a batch, a scalar; ``weights`` has one per class."""

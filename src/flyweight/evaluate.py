@@ -11,14 +11,19 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from flyweight.boxes import BOX, BoxCode, Selection
 from flyweight.contracts import Candidate, DataSet, Predict, Preprocessing, Progress, Silent, Split
 from flyweight.errors import DataError, MeasurementError, UsageError
+from flyweight.spec import ArchSpec
 from flyweight.tasks.classify import ClassifyMetrics, measure_logits
+from flyweight.tasks.detect import DetectMetrics, in_pixels, measure_boxes
 from flyweight.tasks.segment import SegmentMetrics, masks_of, measure_masks
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor, nn
+
+SCORED = Selection(score=0.001)  # low: average precision reads the whole curve
 
 
 def preprocess(images: NDArray[np.uint8], preprocessing: Preprocessing) -> NDArray[np.float32]:
@@ -106,6 +111,32 @@ def predict_logits(
     )
 
 
+def predict_boxes(
+    predict: Predict,
+    data: Split,
+    preprocessing: Preprocessing,
+    code: BoxCode,
+    keep: Selection | None = None,
+    progress: Progress | None = None,
+    label: str = "predict",
+) -> list[NDArray[np.float32]]:
+    """Return the detections of every image of a split: ``(d, 6)``, class, left, top, right, bottom, score.
+
+    Boxes are in pixels of the image. ``code`` says what the network's outputs mean: ``build.box_code(spec)``.
+
+    Raises:
+        MeasurementError: the network's output is not ``(1, A, 5 + K)``, or not finite.
+        UsageError: ``code`` is another network's.
+    """
+    found = []
+    for image, raw in _outputs(predict, data, preprocessing, progress, label, ("anchors", "columns")):
+        rows = code.detections(raw[0], keep)
+        high, wide = image.shape[0] / code.height, image.shape[1] / code.width
+        rows[:, BOX] *= np.array([wide, high, wide, high], np.float32)
+        found.append(rows)
+    return found
+
+
 def _outputs(
     predict: Predict,
     data: Split,
@@ -149,21 +180,46 @@ def score(masks: Sequence[NDArray[np.uint8]], data: Split, dataset: DataSet) -> 
     return total
 
 
-def evaluate(
-    predict: Predict, data: Split, dataset: DataSet, preprocessing: Preprocessing, progress: Progress | None = None
-) -> SegmentMetrics | ClassifyMetrics:
-    """Predict every image of a split and score it: masks on their full size, or classes, as the data set's task is.
+def score_boxes(detections: Sequence[NDArray[np.float32]], data: Split, dataset: DataSet) -> DetectMetrics:
+    """Compare the detections of every image, in its pixels, with the truth of a split.
 
     Raises:
-        DataError, MeasurementError: as ``score`` and ``predict_masks``, or ``predict_logits``.
-        UsageError: a task that can't be scored yet.
+        DataError: other images than the split has, or no image at all.
     """
+    pairs = [data[index] for index in range(len(data))]
+    truth = [in_pixels(target, *image.shape[:2]) for image, target in pairs]
+    return measure_boxes(detections, truth, dataset.class_names)
+
+
+def evaluate(
+    predict: Predict,
+    data: Split,
+    dataset: DataSet,
+    preprocessing: Preprocessing,
+    progress: Progress | None = None,
+    *,
+    spec: ArchSpec | None = None,
+) -> SegmentMetrics | ClassifyMetrics | DetectMetrics:
+    """Predict every image of a split and score it, as the data set's task is: masks on their full size, classes, boxes.
+
+    ``spec`` is the network's; only boxes need it, for what the outputs mean.
+
+    Raises:
+        DataError, MeasurementError: as ``score`` and ``predict_masks``, or those of the other tasks.
+        UsageError: boxes without a spec.
+        SpecError: boxes, but the spec is of a network that gives none.
+    """
+    if dataset.task == "detect":
+        from flyweight.build import box_code  # loads torch, which an artifact's score does without
+
+        if spec is None:
+            raise UsageError(f"data set '{dataset.name}' holds boxes: pass spec=, which says what the outputs mean.")
+        found = predict_boxes(predict, data, preprocessing, box_code(spec), SCORED, progress, "score")
+        return score_boxes(found, data, dataset)
     if dataset.task == "classify":
         logits = predict_logits(predict, data, preprocessing, progress, "score")
         labels = np.array([int(data[index][1]) for index in range(len(data))], np.int64)
         return measure_logits(logits, labels, dataset.class_names)
-    if dataset.task != "segment":
-        raise UsageError(f"data set '{dataset.name}': task '{dataset.task}' can't be scored; segment and classify can.")
     return score(predict_masks(predict, data, preprocessing, progress, "score"), data, dataset)
 
 

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from flyweight import files
+from flyweight.build import box_code
 from flyweight.contracts import Candidate, DataSet, Progress, Silent, Split, TaskMember
 from flyweight.data._arrays import ArraySplit
 from flyweight.errors import FileError, TrainingError
@@ -91,7 +92,7 @@ def train(
     weights = torch.from_numpy(
         np.asarray(class_weights(data.class_shares, recipe.class_weight_power), dtype=np.float32)
     )
-    task = TASKS.get(data.task)
+    task = _task(candidate, data)
     losses, seconds = _resume(folder, module, optimizer, _key(candidate, recipe, seed, data))
     progress.start(label, recipe.steps)
     progress.advance(len(losses))
@@ -142,8 +143,8 @@ class _Batches:
     """Batch ``step`` of an endless stream: epoch by epoch, each in its own order, flipped at random."""
 
     def __init__(self, data: DataSet, candidate: Candidate, recipe: Recipe, seed: int) -> None:
-        self.spatial = TASKS.get(data.task).spatial
-        self.images, self.targets = _arrays(data.train, self.spatial)
+        self.task = TASKS.get(data.task)
+        self.images, self.targets = _arrays(data.train, self.task.spatial)
         self.order: tuple[int, NDArray[np.int64]] = (-1, np.zeros(0, np.int64))  # of which epoch, and its images
         self.preprocessing, self.recipe, self.seed = candidate.preprocessing, recipe, seed
 
@@ -156,15 +157,15 @@ class _Batches:
         else:
             inputs = np.concatenate([preprocess(image[None], self.preprocessing) for image, _ in pairs])
         images = torch.from_numpy(inputs).to(memory_format=torch.channels_last)
-        return images, torch.from_numpy(np.stack([target for _, target in pairs]).astype(np.int64))
+        return images, torch.from_numpy(self.task.batch([target for _, target in pairs]))
 
     def _pair(self, index: int, rng: np.random.Generator) -> tuple[NDArray[np.uint8], NDArray[Any]]:
-        """Return an image and its target, flipped at random: a target too where it has the image's axes."""
-        horizontal, vertical = rng.random(2) < 0.5
-        rows = slice(None, None, -1 if self.recipe.flips == "both" and vertical else 1)
-        columns = slice(None, None, -1 if self.recipe.flips != "none" and horizontal else 1)
-        target = self.targets[index]
-        return self.images[index][rows, columns], target[rows, columns] if self.spatial else target
+        """Return an image and its target, flipped at random."""
+        drawn = rng.random(2) < 0.5
+        across = self.recipe.flips != "none" and bool(drawn[0])
+        down = self.recipe.flips == "both" and bool(drawn[1])
+        image = self.images[index][:: -1 if down else 1, :: -1 if across else 1]
+        return image, self.task.flipped(self.targets[index], across, down)
 
     def _index(self, position: int) -> int:
         epoch, place = divmod(position, len(self.images))
@@ -173,17 +174,23 @@ class _Batches:
         return int(self.order[1][place])
 
 
-def _arrays(split: Split, spatial: bool) -> tuple[Sequence[NDArray[np.uint8]], NDArray[Any]]:
+def _task(candidate: Candidate, data: DataSet) -> TaskMember:
+    """Return the data set's task, as the candidate's network needs it."""
+    spec = candidate.spec
+    return TASKS.get(data.task).fitted(box_code(spec) if spec is not None and spec.task == "detect" else None)
+
+
+def _arrays(split: Split, spatial: bool) -> tuple[Sequence[NDArray[np.uint8]], Sequence[NDArray[Any]]]:
     """Return all images and targets; where these are masks, images of different sizes are an error."""
     if isinstance(split, ArraySplit):
-        return list(split.images), split.targets
+        return list(split.images), list(split.targets)
     pairs = [split[i] for i in range(len(split))]
     if spatial and (sizes := {image.shape for image, _ in pairs if image.shape != pairs[0][0].shape}):
         raise TrainingError(
             f"training needs images of one size, but there are {pairs[0][0].shape[:2]} and {sorted(sizes)[0][:2]} "
             "(height, width). Bring them to one size first."
         )
-    return [image for image, _ in pairs], np.stack([target for _, target in pairs])
+    return [image for image, _ in pairs], [target for _, target in pairs]
 
 
 def _groups(module: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:

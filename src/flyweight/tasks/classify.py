@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
+    from flyweight.boxes import BoxCode
+
 TOP = 5
 
 
@@ -94,6 +96,18 @@ class Classify:
     """Images with one class each: a target is a label, a whole number without axes."""
 
     spatial = False
+
+    def fitted(self, boxes: BoxCode | None) -> Classify:
+        """Return the same task: all networks are alike to it."""
+        return self
+
+    def flipped(self, target: NDArray[Any], horizontal: bool, vertical: bool) -> NDArray[Any]:
+        """Return the target: a mirrored image keeps its class."""
+        return target
+
+    def batch(self, targets: Sequence[NDArray[Any]]) -> NDArray[Any]:
+        """Return labels ``(n,)``."""
+        return np.stack(targets).astype(np.int64)
 
     def loss(self, outputs: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
         """Return the cross-entropy of logits ``(n, K)`` with labels ``(n,)``; ``weights`` ``(K,)`` by true class."""

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
+    from flyweight.boxes import BoxCode
+
 IGNORE = 255  # a mask's value where there is no truth
 BAND_PX = 3
 MAX_WEIGHT_RATIO = 20.0
@@ -106,6 +108,18 @@ class Segment:
     """Images with a class per pixel: a target is a mask ``(H, W)``, 255 where there is no truth."""
 
     spatial = True
+
+    def fitted(self, boxes: BoxCode | None) -> Segment:
+        """Return the same task: all networks are alike to it."""
+        return self
+
+    def flipped(self, target: NDArray[Any], horizontal: bool, vertical: bool) -> NDArray[Any]:
+        """Return the mask, mirrored as its image."""
+        return target[:: -1 if vertical else 1, :: -1 if horizontal else 1]
+
+    def batch(self, targets: Sequence[NDArray[Any]]) -> NDArray[Any]:
+        """Return masks ``(n, H, W)``."""
+        return np.stack(targets).astype(np.int64)
 
     def loss(self, outputs: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
         """As the function ``loss``."""
