@@ -25,7 +25,8 @@ STYLE = """<style>
 svg { background: #fff; font: 12px sans-serif; }
 text { fill: #333; font: 12px sans-serif; } .axis { font-weight: 600; }
 .grid { stroke: #e2e2e2; fill: none; } .path { stroke: #9db8cc; fill: none; stroke-width: 1.5; }
-.spread, .leader { stroke: #7c98ad; fill: none; } circle { fill: #14598c; } .control { fill: #b3541e; }
+.spread, .lead { stroke: #7c98ad; fill: none; } .frame { stroke: #888; fill: none; }
+.dot { fill: #14598c; } .ctl { fill: #b3541e; } .name.c { fill: #b3541e; }
 </style>"""
 
 
