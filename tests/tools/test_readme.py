@@ -13,5 +13,8 @@ def test_the_readmes_figures_and_picture_are_those_of_the_kept_result() -> None:
 
 def test_every_class_in_the_picture_has_a_style() -> None:  # without one a path is filled black
     svg = (ROOT / "docs/images/ladder.svg").read_text()
-    used = {name for names in re.findall(r'class="([a-z ]*)"', svg) for name in names.split()} - {"plot", "c"}
-    assert used and {name for name in used if f".{name} " not in svg} <= {"name"}  # names are styled as text
+    style = svg.partition("</style>")[0]
+    used = {name for names in re.findall(r'class="([a-z ]*)"', svg) for name in names.split()}
+    assert {"dot", "frame", "path"} <= used
+    for name in used - {"plot", "name"}:  # the picture itself; names are styled as text
+        assert re.search(rf"\.{name}\b", style), name
