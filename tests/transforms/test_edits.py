@@ -98,4 +98,5 @@ def test_inherit_says_which_share_of_the_parameters_came_over() -> None:
 
 
 def test_summary_tells_input_widths_and_decoder() -> None:
-    assert summary(SPEC) == ("64x64: 32/2 64 128/2 128 256/2 256 512/2 512x5 1024/2 1024 | deconv_decoder 512,256,128,64")
+    stages, head = "32/2 64 128/2 128 256/2 256 512/2 512x5 1024/2 1024", "deconv_decoder 512,256,128,64"
+    assert summary(SPEC) == f"64x64: {stages} | {head}"
