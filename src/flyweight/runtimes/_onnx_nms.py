@@ -58,7 +58,8 @@ def append_nms(model: Any, code: BoxCode, keep: Selection | None = None) -> Any:
     _selected(nodes, boxes, scores, keep)
     del graph.output[:]
     kinds = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT, onnx.TensorProto.INT64)
-    for name, kind, shape in zip(OUTPUTS, kinds, (["detections", 4], ["detections"], ["detections"]), strict=True):
+    shapes: tuple[list[str | int | None], ...] = (["detections", 4], ["detections"], ["detections"])
+    for name, kind, shape in zip(OUTPUTS, kinds, shapes, strict=True):
         graph.output.append(onnx.helper.make_tensor_value_info(name, kind, shape))
     onnx.checker.check_model(joined, full_check=True)
     return joined
