@@ -15,16 +15,16 @@ that mean, standard deviation and class shares are those of the whole training s
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flyweight import files
 from flyweight.contracts import DataSet
 from flyweight.data._arrays import statistics
 from flyweight.data._classes import Classes, read_classes
+from flyweight.data._folder import IMAGE_ENDINGS, by_name, listed, more
 from flyweight.data._pictures import read_image, read_mask
 from flyweight.data._split import SPLITS, drawn
 from flyweight.errors import DataError, UsageError
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-_IMAGE_ENDINGS = (".png", ".jpg", ".jpeg")
 _MASK_ENDINGS = (".png",)
 
 
@@ -73,7 +72,7 @@ def load(folder: Path | None = None, seed: int = 0) -> DataSet:
         raise UsageError("'image_masks' is for a folder of yours. Give the folder's path instead.")
     classes = read_classes(folder)
     pairs = _pairs(folder)
-    names = _listed(folder, pairs) or drawn(folder, sorted(pairs), seed)
+    names = listed(folder, pairs) or drawn(folder, sorted(pairs), seed)
     train, val, test = (FolderSplit(tuple(pairs[name] for name in names[split]), classes) for split in SPLITS)
     sizes: set[tuple[int, int]] = set()
     numbers = statistics(_read_all(train, sizes), len(classes.names))
@@ -95,78 +94,18 @@ def _read_all(split: FolderSplit, sizes: set[tuple[int, int]]) -> Iterator[tuple
 
 def _pairs(folder: Path) -> dict[str, tuple[Path, Path]]:
     """Return image and mask by their common name."""
-    images, masks = _by_name(folder / "images", _IMAGE_ENDINGS), _by_name(folder / "masks", _MASK_ENDINGS)
+    images, masks = by_name(folder / "images", IMAGE_ENDINGS), by_name(folder / "masks", _MASK_ENDINGS)
     if not images:
         raise DataError(f"{folder / 'images'}: no image in it. Put PNG or JPEG files there.")
     if missing := sorted(images.keys() - masks.keys()):
         raise DataError(
-            f"{images[missing[0]]}: no mask {missing[0]}.png in masks/{_more(missing)}. Add it, or remove the image."
+            f"{images[missing[0]]}: no mask {missing[0]}.png in masks/{more(missing)}. Add it, or remove the image."
         )
     if alone := sorted(masks.keys() - images.keys()):
         raise DataError(
-            f"{masks[alone[0]]}: no image '{alone[0]}' in images/{_more(alone)}. Add it, or remove the mask."
+            f"{masks[alone[0]]}: no image '{alone[0]}' in images/{more(alone)}. Add it, or remove the mask."
         )
     return {name: (images[name], masks[name]) for name in images}
-
-
-def _by_name(folder: Path, endings: Collection[str]) -> dict[str, Path]:
-    """Return the files of a folder by their names without ending; hidden files are passed over."""
-    try:
-        paths = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
-    except OSError as error:
-        raise files.file_error(folder, "read the folder", error) from error
-    found: dict[str, Path] = {}
-    for path in paths:
-        if path.suffix.lower() not in endings:
-            raise DataError(
-                f"{path}: ends in '{path.suffix}'; allowed here are {', '.join(endings)}. Convert or remove it."
-            )
-        if path.stem in found:
-            raise DataError(f"{path}: {found[path.stem].name} has the same name. Keep one of the two.")
-        found[path.stem] = path
-    return found
-
-
-def _listed(folder: Path, known: Collection[str]) -> dict[str, list[str]] | None:
-    """Return the names in train.txt, val.txt and test.txt, or None without any of the three."""
-    paths = {split: folder / f"{split}.txt" for split in SPLITS}
-    present = [split for split, path in paths.items() if path.exists()]
-    if not present:
-        return None
-    if missing := [paths[split] for split in SPLITS if split not in present]:
-        raise DataError(f"{missing[0]}: missing, but {present[0]}.txt is there. Write all three lists, or none.")
-    listed = {split: _names_in(path, known) for split, path in paths.items()}
-    _check_disjoint(paths, listed)
-    return listed
-
-
-def _names_in(path: Path, known: Collection[str]) -> list[str]:
-    try:
-        text = files.read_bytes(path, max_bytes=1 << 26).decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}: not a text file in UTF-8 ({error}). Save it as UTF-8.") from error
-    names = [line.strip() for line in text.splitlines() if line.strip()]
-    if not names:
-        raise DataError(f"{path}: the split is empty. List at least one image's name, without ending.")
-    for name in names:
-        if name not in known:
-            raise DataError(f"{path}: '{name[:80]}' is no image in images/. Write the file's name without its ending.")
-    return names
-
-
-def _check_disjoint(paths: Mapping[str, Path], listed: Mapping[str, Sequence[str]]) -> None:
-    place: dict[str, str] = {}
-    for split, names in listed.items():
-        for name in names:
-            if name in place:
-                raise DataError(
-                    f"{paths[split]}: '{name}' is listed in {place[name]}.txt already. List an image only once."
-                )
-            place[name] = split
-
-
-def _more(names: Sequence[str]) -> str:
-    return f" (and {len(names) - 1} more like it)" if len(names) > 1 else ""
 
 
 MEMBERS = {"image_masks": load}
