@@ -15,7 +15,7 @@ def test_the_stem_is_the_only_spatial_convolution() -> None:
 
 
 def test_b_has_the_published_operations() -> None:
-    assert round((MEMBERS["shiftnet_b"].macs or 0) / 1e6) == 371  # arXiv 1711.08141, table 5
+    assert round((MEMBERS["shiftnet_b"].macs or 0) / 1e6) == 371  # arXiv 1711.08141
 
 
 def test_b_is_half_as_wide_as_a_throughout() -> None:

@@ -1,7 +1,7 @@
 """Shift: channels moved by a pixel or two in place of a spatial convolution, without parameters or arithmetic.
 
 Source: Wu et al. 2017, Shift: A Zero FLOP, Zero Parameter Alternative to Spatial Convolutions (arXiv 1711.08141),
-sections 3.1 and 3.2, figures 2 and 3.
+section 3.
 """
 
 from __future__ import annotations

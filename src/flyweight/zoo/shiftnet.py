@@ -1,6 +1,6 @@
 """ShiftNet A and B: networks of 1×1 convolutions whose only spatial operator, behind the stem, is the shift.
 
-Source: Wu et al. 2017 (arXiv 1711.08141), table 5 and section 4.2. The paper leaves the blocks' details open (where
+Source: Wu et al. 2017 (arXiv 1711.08141), section 4. The paper leaves the blocks' details open (where
 stride and norms stand, how a strided block widens); they are a third-party definition's, and B with all widths halved
 has the published MACs.
 """
