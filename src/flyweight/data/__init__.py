@@ -1,4 +1,4 @@
-"""Data sets: images with masks or labels, split into train, val and test. One file per kind; none needs torch."""
+"""Data sets: images with masks, labels or boxes, in three splits. One file per kind; none needs torch."""
 
 from __future__ import annotations
 
@@ -13,16 +13,17 @@ from flyweight.family import Family
 Loader: TypeAlias = "Callable[[Path | None, int], DataSet]"  # (folder or None, seed) -> data set
 
 DATASETS: Family[Loader] = Family("flyweight.data", "data set")
-FOLDER_KINDS = ("image_masks", "image_folders", "idx")  # these need a folder, and are found by what it holds
+FOLDER_KINDS = ("boxes", "image_masks", "image_folders", "idx")  # these need a folder, and are found by what it holds
 
 
 def load_dataset(name_or_path: str | Path, seed: int = 0) -> DataSet:
     """Return a data set by its name, or that of a folder.
 
     Args:
-        name_or_path: ``"blue_marble"``; or a folder with ``images/`` and ``masks/`` (segmentation), with a folder of
-            images per class (classification), or with IDX files (MNIST and its like). A folder that is called like a
-            data set is written ``./blue_marble``.
+        name_or_path: ``"blue_marble"``; or a folder with ``images/`` and ``masks/`` (segmentation), with ``images/``
+            and ``annotations/`` or ``annotations.json`` (detection), with a folder of images per class
+            (classification), or with IDX files (MNIST and its like). A folder that is called like a data set is written
+            ``./blue_marble``.
         seed: of the split, for a folder that does not bring one.
 
     Raises:
@@ -37,7 +38,8 @@ def load_dataset(name_or_path: str | Path, seed: int = 0) -> DataSet:
     names = [name for name in DATASETS.names() if name not in FOLDER_KINDS]
     raise UsageError(
         f"'{text}' is neither a folder nor a data set. {did_you_mean(text, names)}"
-        f"Give a folder with images/ and masks/ or with a folder per class, or one of: {', '.join(names)}."
+        "Give a folder with images/ and masks/ or annotations/, or with a folder per class, or one of: "
+        f"{', '.join(names)}."
     )
 
 
@@ -45,6 +47,9 @@ def _kind_of(folder: Path) -> str:
     """Return which kind of data set a folder holds; what holds nothing known counts as images and masks."""
     if any(folder.glob("*-idx3-ubyte*")):
         return "idx"
+    boxed = (folder / "annotations").is_dir() or (folder / "annotations.json").is_file()
+    if boxed and not (folder / "masks").is_dir():
+        return "boxes"
     if (folder / "images").is_dir() or (folder / "masks").is_dir():
         return "image_masks"
     return "image_folders" if any(path.is_dir() for path in folder.iterdir()) else "image_masks"

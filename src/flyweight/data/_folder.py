@@ -38,9 +38,9 @@ def listed(folder: Path, known: Collection[str]) -> dict[str, list[str]] | None:
         return None
     if missing := [paths[split] for split in SPLITS if split not in present]:
         raise DataError(f"{missing[0]}: missing, but {present[0]}.txt is there. Write all three lists, or none.")
-    listed = {split: _names_in(path, known) for split, path in paths.items()}
-    _check_disjoint(paths, listed)
-    return listed
+    names = {split: _names_in(path, known) for split, path in paths.items()}
+    _check_disjoint(paths, names)
+    return names
 
 
 def _names_in(path: Path, known: Collection[str]) -> list[str]:
