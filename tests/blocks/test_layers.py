@@ -3,7 +3,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flyweight.blocks._layers import CReLU, same_padding
+from flyweight.blocks._layers import CReLU, activation, same_padding
 from flyweight.build import build, feature_maps
 from flyweight.errors import SpecError
 from flyweight.spec import ArchSpec, HeadSpec, InputSpec, StageSpec, settings
@@ -35,6 +35,11 @@ def test_shape_behind_a_given_padding_is_the_one_computed(pixels: int, kernel: i
     with torch.device("meta"):
         out = build(spec).encoder["stem"](torch.zeros(1, 3, pixels, pixels))
     assert (shape.height, shape.width) == out.shape[2:] == (((pixels + 2 * padding - kernel) // 4 + 1,) * 2)
+
+
+def test_gelu_is_the_input_times_the_normal_distributions_integral_up_to_it() -> None:
+    x = torch.linspace(-4, 4, 33)
+    torch.testing.assert_close(activation("gelu", "")(x), x * (1 + torch.erf(x / 2**0.5)) / 2)
 
 
 def test_convolution_without_norm_has_a_bias() -> None:

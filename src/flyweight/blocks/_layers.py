@@ -123,6 +123,7 @@ ACTIVATIONS: Mapping[str, Callable[[], nn.Module]] = {
     "swish": nn.SiLU,
     "hard_sigmoid": nn.Hardsigmoid,
     "hard_swish": nn.Hardswish,
+    "gelu": nn.GELU,
     "none": nn.Identity,
 }
 
