@@ -41,9 +41,14 @@ def inverted(seed: int = 0) -> Candidate:
     return seasoned(narrow(ZOO.get("mobilenet_v2_1.0").spec), seed)
 
 
+def branched(seed: int = 0) -> Candidate:
+    """Return a narrow RepVGG, as trained, with a mean and standard deviation of its own."""
+    return seasoned(narrow(ZOO.get("repvgg_a0").spec), seed)
+
+
 def fitting(transform: Transform) -> Candidate:
     """Return the first of the candidates here that a transform takes; the first one where it takes none."""
-    for make in (segmenter, inverted):
+    for make in (segmenter, inverted, branched):
         with suppress(TransformError):
             transform.requires(candidate := make())
             return candidate
