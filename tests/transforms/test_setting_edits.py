@@ -61,6 +61,11 @@ def test_kernel_takes_a_stages_own_padding_along_so_that_every_map_keeps_its_siz
     assert feature_maps(edited) == feature_maps(spec)
 
 
+def test_kernel_gets_padding_where_there_was_none() -> None:
+    spec = chain(StageSpec("conv1", "conv", 8, 2, settings(kernel=3, padding=0)))
+    assert dict(SetKernel(5).edit(spec).stages[0].settings) == {"kernel": 5, "padding": 1}
+
+
 def test_kernel_for_which_no_padding_keeps_the_size_is_an_error() -> None:
     spec = chain(StageSpec("conv1", "conv", 8, 2, settings(kernel=5, padding=0)))
     with pytest.raises(TransformError, match=r"stage 'conv1': its padding is 0, and its kernel would be larger by -2"):

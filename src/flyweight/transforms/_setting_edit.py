@@ -85,4 +85,6 @@ def values_of(stage: StageSpec) -> dict[str, Value]:
     A setting ``se_gate`` is left out where there is a setting ``se`` and it is off.
     """
     values = {**stage_builder(stage).settings, **dict(stage.settings)}
-    return {name: value for name, value in values.items() if values.get(name.partition("_")[0], True)}
+    return {
+        name: value for name, value in values.items() if "_" not in name or values.get(name.partition("_")[0], True)
+    }
