@@ -60,11 +60,22 @@ def test_the_authors_v2_unit_lets_every_other_channel_pass() -> None:
     assert torch.equal(out[:, 8:], unit.branch(x[:, 1::2]))
 
 
+def test_a_strided_v1_unit_that_adds_no_channels_has_no_shortcut() -> None:
+    unit = build(_net("shuffle_v1_unit", 24, 24, 2)).encoder.unit
+    assert unit.pool is None
+    assert unit.widen.conv.out_channels == 24
+
+
 @pytest.mark.parametrize(("shortcut", "brought"), [("half", 58), ("input", 24)])
 def test_shortcut_of_a_strided_v2_unit_brings_half_or_the_inputs_channels(shortcut: str, brought: int) -> None:
     unit = build(_net("shuffle_v2_unit", 24, 116, 2, shortcut=shortcut)).encoder.unit
     assert unit.shortcut.pointwise.conv.out_channels == brought
     assert unit.branch.pointwise.conv.out_channels == 116 - brought
+
+
+def test_shortcut_of_a_v2_unit_that_adds_no_channels_brings_half() -> None:
+    unit = build(_net("shuffle_v2_unit", 24, 20, 2, shortcut="input")).encoder.unit
+    assert unit.shortcut.pointwise.conv.out_channels == 10
 
 
 @pytest.mark.parametrize("padding", ["symmetric", "same"])
@@ -79,7 +90,7 @@ def test_shortcut_of_a_strided_v2_unit_brings_half_or_the_inputs_channels(shortc
         ("shuffle_v2_unit", {"activation": "crelu", "shuffle": "before", "shortcut": "input"}),
     ],
 )
-@pytest.mark.parametrize("width", [24, 40])
+@pytest.mark.parametrize("width", [16, 24, 40])
 def test_shape_behind_a_unit_is_the_one_computed(
     block: str, chosen: dict[str, Value], stride: int, padding: str, width: int
 ) -> None:
@@ -92,14 +103,10 @@ def test_shape_behind_a_unit_is_the_one_computed(
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        (_net("shuffle_v1_unit", 24, 24, 2), r"stage 'unit': 24 channels, but the shortcut brings 24"),
         (_net("shuffle_v1_unit", 24, 40), r"stage 'unit': 3 groups don't divide 9 input and 40 output"),
         (_net("shuffle_v1_unit", 24, 48, groups=0), r"stage 'unit': groups is 0"),
         (_net("shuffle_v1_unit", 24, 48, bottleneck=0.0), r"stage 'unit': bottleneck is 0.0"),
-        (
-            _net("shuffle_v2_unit", 24, 24, 2, shortcut="input"),
-            r"stage 'unit': 24 channels, but the shortcut brings 24",
-        ),
+        (_net("shuffle_v2_unit", 24, 12), r"stage 'unit': 12 channels, but half of its input's 24 pass by"),
         (_net("shuffle_v2_unit", 23, 24), r"stage 'unit': 23 channels can't be split"),
         (_net("shuffle_v2_unit", 24, 25), r"stage 'unit': 25 channels can't be split"),
         (_net("shuffle_v2_unit", 24, 24, shuffle="after"), r"stage 'unit': shuffle is 'after'; allowed are before"),

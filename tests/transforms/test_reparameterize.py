@@ -10,6 +10,7 @@ from flyweight.contracts import Candidate, Env, Preprocessing
 from flyweight.errors import TransformError
 from flyweight.spec import ArchSpec, HeadSpec, InputSpec, StageSpec
 from flyweight.testing import _networks as networks
+from flyweight.transforms.fold_bn import FoldBatchNorm
 from flyweight.transforms.reparameterize import Reparameterize, deployed
 from flyweight.transforms.scale_width import ScaleWidth
 from flyweight.zoo import ZOO
@@ -83,3 +84,8 @@ def test_a_network_of_plain_convolutions_is_refused() -> None:
     plain = Candidate(nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)).eval(), Preprocessing(8, 8))
     with pytest.raises(TransformError, match="reparam_conv, reparam_separable, repvit"):
         Reparameterize().requires(plain)
+
+
+def test_norms_may_be_folded_before() -> None:
+    candidate = networks.seasoned(_small("repvgg_a0"))
+    assert _difference(candidate, _merged(FoldBatchNorm().apply(candidate, Env()))) < 1e-4

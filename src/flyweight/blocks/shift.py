@@ -54,8 +54,8 @@ class ShiftResidual(nn.Module):
     """Pre-activated 1×1 to ``expand`` times the input, shift, pre-activated 1×1; no activation behind the sum.
 
     With stride 1 the input is added, if it is as wide. With a larger stride, which the last convolution has, the input
-    is average pooled and stands behind the branch, which brings the channels that are missing. CReLU doubles what the
-    convolutions read.
+    is average pooled and stands behind the branch, which brings the channels that are missing; if none are, there is no
+    shortcut. CReLU doubles what the convolutions read.
     """
 
     def __init__(self, stage: StageSpec, inputs: FeatureMap, spec: ArchSpec) -> None:
@@ -63,17 +63,13 @@ class ShiftResidual(nn.Module):
         where, stride, kernel = f"stage '{stage.name}'", stage.stride, stage.setting("kernel", 3)
         if kernel % 2 == 0 or kernel < 1:
             raise SpecError(f"{where}: kernel is {kernel}, but a shift needs an odd one. Use 3 or 5.")
-        new = stage.out_channels - (inputs.channels if stride > 1 else 0)
-        if new < 1:
-            raise SpecError(
-                f"{where}: {stage.out_channels} channels, but its pooled input brings {inputs.channels} of them. Use "
-                f"more than {inputs.channels}, or a narrower stage before it."
-            )
+        pools = stride > 1 and stage.out_channels > inputs.channels
+        new = stage.out_channels - (inputs.channels if pools else 0)
         wide = expanded_width(stage, inputs.channels, spec)
         self.expand = _pre_activated(stage, inputs.channels, wide, spec)
         self.shift = Shift(wide, kernel)
         self.project = _pre_activated(stage, wide, new, spec, stride)
-        self.pool = pool("avg", inputs, spec, where=where, stride=stride) if stride > 1 else None
+        self.pool = pool("avg", inputs, spec, where=where, stride=stride) if pools else None
         self.adds = stride == 1 and new == inputs.channels
 
     def forward(self, x: Tensor) -> Tensor:

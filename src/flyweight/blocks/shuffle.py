@@ -38,8 +38,9 @@ class ShuffleV1Unit(nn.Module):
     """Grouped 1×1 to ``bottleneck`` times the width, depthwise k×k, shuffle, grouped 1×1; the last two are linear.
 
     With stride 1 the input is added, if it is as wide; then comes an activation. With a larger stride the input is
-    average pooled and stands before the branch, which brings the channels that are missing. ``grouped_input`` false
-    leaves the first 1×1 ungrouped, for a stem that is too narrow. CReLU stands behind the first 1×1 only.
+    average pooled and stands before the branch, which brings the channels that are missing; if none are, there is no
+    shortcut. ``grouped_input`` false leaves the first 1×1 ungrouped, for a stem that is too narrow. CReLU stands behind
+    the first 1×1 only.
     """
 
     def __init__(self, stage: StageSpec, inputs: FeatureMap, spec: ArchSpec) -> None:
@@ -48,9 +49,8 @@ class ShuffleV1Unit(nn.Module):
         act, inner, halves = _activations(stage)
         neck = round_channels(stage.out_channels * _bottleneck(stage), groups * halves, groups * halves)
         wide = FeatureMap(neck, inputs.height, inputs.width)
-        new = stage.out_channels - (inputs.channels if stage.stride > 1 else 0)
-        if new < 1:
-            raise SpecError(_no_new_channels(stage, inputs.channels))
+        pools = stage.stride > 1 and stage.out_channels > inputs.channels
+        new = stage.out_channels - (inputs.channels if pools else 0)
         self.reduce = conv_norm(
             inputs,
             neck // halves,
@@ -67,7 +67,7 @@ class ShuffleV1Unit(nn.Module):
         narrowed = wide.strided(neck, stage.stride)
         self.widen = conv_norm(narrowed, new, spec, where=where, kernel=1, groups=groups, act="none")
         self.act = activation(act, where)
-        self.pool = pool("avg", inputs, spec, where=where, stride=stage.stride) if stage.stride > 1 else None
+        self.pool = pool("avg", inputs, spec, where=where, stride=stage.stride) if pools else None
         self.adds = stage.stride == 1 and inputs.channels == new
 
     def forward(self, x: Tensor) -> Tensor:
@@ -83,7 +83,8 @@ class ShuffleV2Unit(nn.Module):
     """Half of the channels pass by; the others go through 1×1, depthwise k×k (linear), 1×1; then a shuffle of two.
 
     With a stride all channels go through the branch, and through a depthwise k×k (linear) and 1×1 beside it. That
-    ``shortcut`` brings ``half`` of the channels (torchvision) or as many as the ``input`` has (the authors).
+    ``shortcut`` brings ``half`` of the channels (torchvision), or as many as the ``input`` has (the authors) if that is
+    not all of them.
     ``shuffle``: ``behind`` the unit (torchvision), or ``before`` the split (the authors), so that every other channel
     passes by. CReLU stands behind the first 1×1 only.
     """
@@ -150,13 +151,6 @@ def _bottleneck(stage: StageSpec) -> float:
     return ratio
 
 
-def _no_new_channels(stage: StageSpec, channels: int) -> str:
-    return (
-        f"stage '{stage.name}': {stage.out_channels} channels, but the shortcut brings "
-        f"{channels} of them. Use more than {channels}, or a narrower stage before it."
-    )
-
-
 def _shuffles(stage: StageSpec, channels: int) -> tuple[nn.Module, nn.Module]:
     """Return what shuffles before the split, and what shuffles the output."""
     chosen = stage.setting("shuffle", "behind")
@@ -171,13 +165,17 @@ def _shuffles(stage: StageSpec, channels: int) -> tuple[nn.Module, nn.Module]:
 
 def _passing(stage: StageSpec, channels: int) -> int:
     """Return how many channels of the output don't come from the branch."""
-    shares = {"half": stage.out_channels // 2, "input": channels}
+    half = stage.out_channels // 2
+    shares = {"half": half, "input": channels if channels < stage.out_channels else half}
     chosen = stage.setting("shortcut", "half")
     if chosen not in shares:
         raise SpecError(f"stage '{stage.name}': shortcut is '{chosen}'; allowed are {' and '.join(shares)}.")
     passing = shares[chosen] if stage.stride > 1 else channels // 2
     if passing >= stage.out_channels:
-        raise SpecError(_no_new_channels(stage, passing))
+        raise SpecError(
+            f"stage '{stage.name}': {stage.out_channels} channels, but half of its input's {channels} pass by. Use "
+            f"more than {passing}, or a narrower stage before it."
+        )
     return passing
 
 
