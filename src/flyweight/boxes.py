@@ -172,16 +172,18 @@ def iou(first: NDArray[N], second: NDArray[N]) -> NDArray[N]:
 
 def shared_area(first: NDArray[N], second: NDArray[N]) -> NDArray[N]:
     """Return ``(a, b)``: the area that boxes ``(a, 4)`` share with boxes ``(b, 4)``."""
-    low = np.maximum(first[:, None, :2], second[None, :, :2])
-    high = np.minimum(first[:, None, 2:], second[None, :, 2:])
-    shared: NDArray[N] = np.maximum(high - low, 0).prod(axis=2)
-    return shared
+    low, high = np.maximum(first[:, None, :2], second[:, :2]), np.minimum(first[:, None, 2:], second[:, 2:])
+    return _product(np.maximum(high - low, 0))
 
 
 def area(boxes: NDArray[N]) -> NDArray[N]:
     """Return the areas of boxes ``(n, 4)``; a box that ends before it begins has none."""
-    areas: NDArray[N] = np.maximum(boxes[:, 2:] - boxes[:, :2], 0).prod(axis=1)
-    return areas
+    return _product(np.maximum(boxes[:, 2:] - boxes[:, :2], 0))
+
+
+def _product(sides: NDArray[N]) -> NDArray[N]:
+    product: NDArray[N] = sides[..., 0] * sides[..., 1]  # many times faster than prod over so short an axis
+    return product
 
 
 def sigmoid(values: Floats) -> Floats:
