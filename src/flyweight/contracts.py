@@ -14,7 +14,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeAlias, runtime_checkable
 
-from flyweight.boxes import BoxCode
 from flyweight.graph import Graph, Node
 from flyweight.spec import ArchSpec, Task
 
@@ -22,6 +21,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
     from torch import Tensor, nn
+
+    from flyweight.boxes import BoxCode
 
     Array: TypeAlias = NDArray[np.float32]
 

@@ -22,8 +22,8 @@ PLAIN = replace(NORMED, steps=160, learning_rate=3e-4)  # networks without norms
 def smallest_of_each_file() -> dict[str, ZooEntry]:
     """Return per zoo file the classifier with fewest MACs."""
     found: dict[str, ZooEntry] = {}
-    for name, entry in ZOO.members.items():
-        file = ZOO.origins[name].rpartition(".")[2]
+    for name, origin in ZOO.origins.items():
+        file, entry = origin.rpartition(".")[2], ZOO.members[name]
         known = found.get(file)
         cost = entry.macs or float("inf")
         if entry.spec.task == "classify" and (known is None or cost < (known.macs or float("inf"))):
