@@ -16,6 +16,6 @@ Needs pytest.
 
 from flyweight.testing.runtimes import RuntimeContract
 from flyweight.testing.transforms import TransformContract
-from flyweight.testing.zoo import ZooContract
+from flyweight.testing.zoo import ZooContract, ZooEditsContract, ZooExportContract
 
-__all__ = ["RuntimeContract", "TransformContract", "ZooContract"]
+__all__ = ["RuntimeContract", "TransformContract", "ZooContract", "ZooEditsContract", "ZooExportContract"]
