@@ -270,10 +270,10 @@ class ArchSpec:
         """
         plain = self.to_json()
         input_, stages, head = (plain.pop(name) for name in ("input", "stages", "head"))
-        lines = [f"{name} = {_toml(value)}" for name, value in plain.items()]
-        lines += [f"input = {_toml(input_)}", "", "stages = [", *_toml_rows(stages), "]", "", "[head]"]
+        lines = [f"{name} = {toml_value(value)}" for name, value in plain.items()]
+        lines += [f"input = {toml_value(input_)}", "", "stages = [", *_toml_rows(stages), "]", "", "[head]"]
         usual = _plain(HeadSpec(head["kind"])) | {"kind": None}
-        lines += [f"{name} = {_toml(value)}" for name, value in head.items() if value != usual[name]]
+        lines += [f"{name} = {toml_value(value)}" for name, value in head.items() if value != usual[name]]
         return "\n".join(lines) + "\n"
 
     @classmethod
@@ -319,24 +319,24 @@ def _plain(value: Any) -> Any:
     return [_plain(item) for item in value] if isinstance(value, tuple) else value
 
 
-def _toml(value: Any) -> str:
+def toml_value(value: Any) -> str:
     """Return plain data as a TOML value, on one line."""
     if isinstance(value, dict):
-        inside = ", ".join(f"{_toml_key(key)} = {_toml(item)}" for key, item in value.items())
+        inside = ", ".join(f"{_toml_key(key)} = {toml_value(item)}" for key, item in value.items())
         return f"{{ {inside} }}" if inside else "{}"
-    if isinstance(value, list):
-        return f"[{', '.join(map(_toml, value))}]"
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(toml_value, value))}]"
     # JSON's notation is TOML's for numbers, truth and text, but for the one control character that JSON leaves as it is
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def _toml_key(key: str) -> str:
-    return key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else _toml(key)
+    return key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else toml_value(key)
 
 
 def _toml_rows(stages: list[dict[str, Any]]) -> list[str]:
     """Return a line for each stage, its fields below those of the others; no settings are left out."""
-    cells = [[f"{k} = {_toml(v)}," for k, v in stage.items() if k != "settings" or v] for stage in stages]
+    cells = [[f"{k} = {toml_value(v)}," for k, v in stage.items() if k != "settings" or v] for stage in stages]
     widths = [max(map(len, column)) for column in itertools.zip_longest(*cells, fillvalue="")]
     rows = (" ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=False)) for row in cells)
     return [f"  {{ {row.rstrip().removesuffix(',')} }}," for row in rows]
