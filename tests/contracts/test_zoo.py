@@ -22,7 +22,7 @@ def _params(names: Iterable[str]) -> list[object]:
 def _cheapest(kind: Callable[[str], Hashable]) -> set[str]:
     """Return of every kind of members the name with fewest published MACs; any where none are."""
     kinds: dict[Hashable, list[str]] = {}
-    for name in ZOO.members:
+    for name in ZOO.origins:
         kinds.setdefault(kind(name), []).append(name)
     return {min(names, key=lambda name: ZOO.get(name).macs or float("inf")) for names in kinds.values()}
 
@@ -42,7 +42,7 @@ STRUCTURES = sorted(_cheapest(_structure))
 EXPORTED = sorted(_cheapest(lambda name: ZOO.origins[name]) | _cheapest(_head))
 
 
-@pytest.mark.parametrize("entry", _params(ZOO.members), scope="class")
+@pytest.mark.parametrize("entry", _params(ZOO.origins), scope="class")
 class TestEveryArchitecture(ZooContract):
     """The contract, per member."""
 
@@ -55,7 +55,7 @@ class TestEveryStructureEdited(ZooEditsContract):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("edit", EVERY_EDIT, ids=str)
-@pytest.mark.parametrize("entry", _params(ZOO.members), scope="class")
+@pytest.mark.parametrize("entry", _params(ZOO.origins), scope="class")
 class TestEveryArchitectureEdited(ZooEditsContract):
     """The contract of edits, every edit of every member."""
 
@@ -69,7 +69,7 @@ class TestEveryFileExported(ZooExportContract):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("entry", _params(ZOO.members), scope="class")
+@pytest.mark.parametrize("entry", _params(ZOO.origins), scope="class")
 class TestEveryArchitectureExported(ZooExportContract):
     """The contract of export, per member."""
 
