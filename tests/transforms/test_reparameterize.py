@@ -24,7 +24,7 @@ def _merged(candidate: Candidate) -> Candidate:
 
 def _small(name: str) -> ArchSpec:
     spec = ScaleWidth((), 0.25).edit(ZOO.get(name).spec)
-    return spec.replace(input=replace(spec.input, height=65, width=48))
+    return spec.replace(input=replace(spec.input, height=129, width=96))
 
 
 def _difference(candidate: Candidate, merged: Candidate) -> float:
@@ -39,7 +39,7 @@ def test_merged_network_computes_the_same(name: str) -> None:
     candidate = networks.seasoned(_small(name))  # with the norm statistics of a training
     exact = replace(candidate, module=copy.deepcopy(candidate.module).double())
     assert _difference(exact, _merged(exact)) < 1e-11
-    if name != "mobileone_s4":  # so deep that with these weights it is off by 1.3e-4 in float32 before it is merged
+    if name != "mobileone_s4":  # with random weights so deep a network rounds by about 1e-4 in float32, merged or not
         assert _difference(candidate, _merged(candidate)) < 1e-4
 
 

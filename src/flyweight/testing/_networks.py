@@ -21,6 +21,7 @@ from flyweight.zoo import ZOO
 NARROWER = 8
 PIXELS = 64
 NO_ENV = Env()
+LEAST_VARIANCE = 1e-3  # a channel that few pixels of noise leave dead would amplify rounding 300-fold
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
 
@@ -69,6 +70,8 @@ def seasoned(spec: ArchSpec, seed: int = 0) -> Candidate:
         module.train()(noise)
         for norm in norms:
             norm.momentum = spec.norm_momentum
+            assert norm.running_var is not None  # every norm that build() makes has statistics
+            norm.running_var.clamp_(min=LEAST_VARIANCE)
     shape = Preprocessing(spec.input.height, spec.input.width, (0.21, 0.24, 0.36), (0.22, 0.2, 0.19), ("a", "b", "c"))
     return Candidate(module.eval(), shape, spec)
 
