@@ -31,7 +31,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("rung",),  # one rung of a ladder, start to end: the largest part of the flow
     ("search", "report", "measure"),
     ("ladder",),  # plans: sequences of edits, so above the transforms
-    ("zoo", "transforms", "runtimes", "train", "saved", "advise"),
+    ("zoo", "transforms", "runtimes", "train", "saved", "advise", "pretrained"),
     ("evaluate",),  # preprocessing and scoring, which training, calibration and the parity check share
     ("budget", "health", "latency"),
     ("profile",),
@@ -44,7 +44,7 @@ MAY_IMPORT_TORCH = frozenset(
     f"{PACKAGE}.{name}"
     for name in (
         "blocks", "build", "trace", "_meta", "data", "tasks", "health", "train", "evaluate", "transforms", "runtimes",
-        "saved",  # weights <-> files
+        "saved", "pretrained",  # weights <-> files
         "search.supernet", "measure._worker",
         "testing",  # contract tests feed modules and tensors to the members
     )
