@@ -211,10 +211,10 @@ def test_show_of_a_module_without_spec_says_what_to_do_instead(tmp_path: Path) -
     assert "flyweight profile" in result.stderr
 
 
-@pytest.mark.parametrize("kind", ["architectures", "data", "plans", "runtimes", "transforms"])
+@pytest.mark.parametrize("kind", ["blocks", "data", "plans", "runtimes", "transforms"])
 def test_list_names_one_kind(kind: str) -> None:
     known = {
-        "architectures": SMALL, "data": "blue_marble", "plans": "ladder", "runtimes": "onnxruntime",
+        "blocks": "separable", "data": "blue_marble", "plans": "ladder", "runtimes": "onnxruntime",
         "transforms": "fold_bn",
     }  # fmt: skip
     lines = run("list", kind).stdout.splitlines()

@@ -31,14 +31,17 @@ def print_whole(*parts: RenderableType) -> None:
     click.echo("\n".join(line.rstrip() for line in captured.get().splitlines()))
 
 
-def print_table(headers: Sequence[str], rows: Sequence[Sequence[str]], *, left: int = 1) -> None:
-    """Print ``rows`` under ``headers``; the first ``left`` columns are text, the rest figures."""
+def print_table(
+    headers: Sequence[str], rows: Sequence[Sequence[str]], *, left: int = 1, last_is_text: bool = False
+) -> None:
+    """Print ``rows`` under ``headers``; the first ``left`` columns are text, and the last one may be; else figures."""
     from rich.table import Table
     from rich.text import Text
 
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
     for index, header in enumerate(headers):
-        table.add_column(header, justify="left" if index < left else "right", overflow="fold")
+        text = index < left or (last_is_text and index == len(headers) - 1)
+        table.add_column(header, justify="left" if text else "right", overflow="fold")
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))
     print_whole(table)

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable
+from fnmatch import fnmatchcase
 
 import click
 
+from flyweight.cli._architectures import COLUMNS, TASKS, Filter, amount, rows, settings_text
 from flyweight.cli._command import command
+from flyweight.errors import UsageError
 
 
-def _architectures() -> Iterable[tuple[str, str]]:
-    from flyweight.cli._tables import dims, si
-    from flyweight.zoo import ZOO
+def _blocks() -> Iterable[tuple[str, str]]:
+    from flyweight.blocks import BLOCKS
+    from flyweight.blocks._layers import HeadBuilder
 
-    for name in ZOO.names():
-        entry = ZOO.get(name)
-        size = dims((entry.spec.input.channels, entry.spec.input.height, entry.spec.input.width))
-        known = [f"{si(value)} {unit}" for value, unit in ((entry.macs, "MACs"), (entry.params, "params")) if value]
-        yield name, ", ".join([entry.spec.task, size, *known])
+    for name in BLOCKS.names():
+        builder = BLOCKS.get(name)
+        head = "head; " if isinstance(builder, HeadBuilder) else ""
+        yield name, f"{head}settings: {settings_text(builder)}"
 
 
 def _data_sets() -> Iterable[tuple[str, str]]:
@@ -59,7 +61,7 @@ def _first_line(value: object) -> str:
 
 
 KINDS: dict[str, Callable[[], Iterable[tuple[str, str]]]] = {
-    "architectures": _architectures,
+    "blocks": _blocks,
     "data": _data_sets,
     "plans": _plans,
     "runtimes": _runtimes,
@@ -67,21 +69,57 @@ KINDS: dict[str, Callable[[], Iterable[tuple[str, str]]]] = {
 }
 
 
-@command("list", "flyweight list", "flyweight list architectures")
-@click.argument("kind", type=click.Choice(sorted(KINDS)), required=False)
-def list_names(kind: str | None) -> None:
+@command(
+    "list",
+    "flyweight list",
+    "flyweight list architectures --max-macs 100M --task classify",
+    "flyweight list architectures 'mobilenet_v?_*' --resolution 128",
+)
+@click.argument("kind", type=click.Choice(["architectures", *sorted(KINDS)]), required=False)
+@click.argument("pattern", required=False)
+@click.option("--max-macs", metavar="NUMBER", callback=amount, help="At most so many MACs, e.g. 300M.")
+@click.option("--max-params", metavar="NUMBER", callback=amount, help="At most so many parameters, e.g. 4.2M.")
+@click.option("--resolution", type=click.IntRange(1, 8192), help="Input height or width, px.")
+@click.option("--task", type=click.Choice(TASKS), help="What the network does.")
+@click.option("--family", help="File of the zoo, e.g. mobilenet_v2.")
+def list_names(
+    kind: str | None,
+    pattern: str | None,
+    max_macs: int | None,
+    max_params: int | None,
+    resolution: int | None,
+    task: str | None,
+    family: str | None,
+) -> None:
     """List the names that commands take.
 
-    Of one KIND, or of all. Beside an architecture stand its published MACs and
-    parameters, where there are any; beside a runtime its version, or how to
-    install it.
+    Of one KIND, or of all; with PATTERN (* is any text, ? any letter) only the
+    names that match it. The options choose among architectures: beside each
+    stand its published parameters, MACs (multiply-accumulates) and ImageNet
+    top-1 accuracy. A figure that an option asks for is counted where none was
+    published, and marked *. Beside a runtime stands its version, or how to
+    install it; beside a block or head its settings with their defaults.
     """
     from flyweight.cli._tables import print_table, say
 
-    for index, name in enumerate([kind] if kind else sorted(KINDS)):
+    chosen = Filter(pattern, max_macs, max_params, resolution, task, family)
+    if chosen.asked and kind != "architectures":
+        asked = " ".join(chosen.asked)
+        raise UsageError(f"{asked} chooses among architectures. Use: flyweight list architectures {asked}.")
+    for index, name in enumerate([kind] if kind else ["architectures", *sorted(KINDS)]):
         if index:
             say()
-        print_table([name, ""], [list(row) for row in KINDS[name]()], left=2)
+        if name == "architectures":
+            print_table(COLUMNS, rows(chosen), left=3)
+        else:
+            print_table([name, ""], _matching(name, pattern), left=2)
+
+
+def _matching(kind: str, pattern: str | None) -> list[list[str]]:
+    found = [list(row) for row in KINDS[kind]() if pattern is None or fnmatchcase(row[0], pattern)]
+    if not found:
+        raise UsageError(f"none of the {kind} is named like '{pattern}'. See all of them with: flyweight list {kind}.")
+    return found
 
 
 MEMBERS = {"list": list_names}
