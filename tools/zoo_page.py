@@ -24,12 +24,14 @@ HEAD = """# The zoo
 <!-- written by tools/zoo_page.py -->
 
 {count} architectures, a file a family, each a spec that `flyweight show NAME` prints and that can be edited:
-`flyweight new my_net.toml --from NAME`. None comes with weights. How to add one: [add-an-architecture.md](add-an-architecture.md).
+`flyweight new my_net.toml --from NAME`. They come without weights; how to bring some: [weights.md](weights.md).
+How to add an architecture: [add-an-architecture.md](add-an-architecture.md).
 
-Counted by Flyweight at the input given, batch 1: parameters, MACs (multiply-accumulates of convolutions and fully connected layers), the
-peak of live activations in MB (10⁶ bytes, float32), and the receptive field of the last stage in pixels (*all*: the whole image, as behind
-squeeze-and-excitation). Where an exact count was published (*p*), the tests hold the count equal to it. Top-1 accuracy on ImageNet is what
-the source says of its own weights; it was not measured here.
+Counted by Flyweight at the input given, batch 1: parameters, MACs (multiply-accumulates of convolutions and
+fully connected layers), the peak of live activations in MB (10⁶ bytes, float32), and the receptive field of the
+last stage in pixels (*all*: the whole image, as behind squeeze-and-excitation). Where an exact count was
+published (*p*), the tests hold the count equal to it. Top-1 accuracy on ImageNet is what the source says of its
+own weights; it was not measured here.
 """
 
 
@@ -62,7 +64,7 @@ def head() -> str:
 
 def members_of(file: str) -> dict[str, ZooEntry]:
     """Return the members of one file, in its order."""
-    return {name: entry for name, entry in ZOO.members.items() if ZOO.origins[name] == file}
+    return {name: ZOO.members[name] for name, origin in ZOO.origins.items() if origin == file}
 
 
 def section(file: str) -> str:

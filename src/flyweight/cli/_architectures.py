@@ -65,8 +65,8 @@ def rows(chosen: Filter) -> list[list[str]]:
     if chosen.family is not None and chosen.family not in families:
         raise unknown_name("family", chosen.family, families)
     found = []
-    for name in ZOO.names():
-        entry, family = ZOO.get(name), ZOO.origins[name].rpartition(".")[2]
+    for name, origin in sorted(ZOO.origins.items()):
+        entry, family = ZOO.get(name), origin.rpartition(".")[2]
         if _is_of(name, entry, family, chosen) and (figures := _figures(entry, chosen)) is not None:
             found.append([name, entry.spec.task, _input(entry), *figures, _top1(entry)])
     if not found:
@@ -81,7 +81,7 @@ def facts(name: str) -> Iterator[str]:
 
     if name not in ZOO.members:
         return
-    entry = ZOO.get(name)
+    entry = ZOO.members[name]
     basis = f" ({entry.params_basis})" if entry.params_basis else ""
     known = [
         *([f"{entry.params:,} parameters{basis}"] if entry.params else []),
