@@ -1,10 +1,12 @@
-"""Photographs cut out of their background, laid over seven kinds of background: images of which class and mask are known.
+"""Photographs cut out of their background, laid over seven kinds of background: images whose class and mask are known.
 
 The cut-outs are those of the Debian package ``tuxpaint-stamps-default`` (GPL-2: fetch it, don't commit it)::
 
-    apt-get download tuxpaint-stamps-default && dpkg -x tuxpaint-stamps-default*.deb DIR    # DIR/usr/share/tuxpaint/stamps
+    apt-get download tuxpaint-stamps-default && dpkg -x tuxpaint-stamps-default*.deb DIR
+    # the stamps: DIR/usr/share/tuxpaint/stamps
 
-They are few and of their own kind: figures on them compare networks with one another, and are no estimate of ImageNet's.
+They are few and of their own kind: figures on them compare networks with one another, and are no estimate of
+ImageNet's.
 """
 
 from __future__ import annotations
@@ -19,7 +21,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 Picture: TypeAlias = NDArray[np.uint8]
-Ground: TypeAlias = Callable[[np.random.Generator, int], NDArray[np.float32]]  # (rng, pixels) -> (pixels, pixels, 3), 0 to 255
+Ground: TypeAlias = Callable[
+    [np.random.Generator, int], NDArray[np.float32]
+]  # (rng, pixels) -> (pixels, pixels, 3), to 255
 
 
 def _plain(rng: np.random.Generator, pixels: int) -> NDArray[np.float32]:
@@ -94,7 +98,6 @@ def _shrunk(cut: Image.Image, width: int, height: int) -> tuple[NDArray[np.float
     values = np.asarray(cut, np.float32)
     alpha = values[..., 3:] / 255
     layers = [*np.moveaxis(values[..., :3] * alpha, 2, 0), alpha[..., 0]]
-    resized = [
-        np.asarray(Image.fromarray(layer).resize((width, height), Image.Resampling.BILINEAR), np.float32) for layer in layers
-    ]
+    images = (Image.fromarray(layer).resize((width, height), Image.Resampling.BILINEAR) for layer in layers)
+    resized = [np.asarray(image, np.float32) for image in images]
     return np.stack(resized[:3], axis=2), resized[3][..., None]

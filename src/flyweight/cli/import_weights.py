@@ -33,8 +33,8 @@ def _three(ctx: click.Context, param: click.Parameter, value: str | None) -> Num
 
 @command(
     "import",
-    "flyweight import mobilenet_v2_1.0 mobilenet_v2-b0353104.pth --from torchvision --out v2.safetensors",
-    "flyweight import efficientnet_lite0 lite0.pth --from efficientnet_pytorch --dry-run",
+    "flyweight import mobilenet_v2_1.0 v2.pth --from torchvision",
+    "flyweight import efficientnet_lite0 l0.pth --from timm_tf --dry-run",
 )
 @click.argument("model")
 @click.argument("weights", type=click.Path(path_type=Path))
