@@ -80,6 +80,16 @@ def bytes_moved(node: Node, graph: Graph) -> int:
     return _bytes(_Operation(node, tuple(read), tuple(written)))
 
 
+def widths(node: Node, graph: Graph) -> tuple[int, int, int]:
+    """Return input channels, output channels and groups of a convolution or a linear layer."""
+    groups = node.attr("groups", 1)
+    groups = groups if isinstance(groups, int) else 1
+    first, second = graph.info(node.operands[1]).shape[:2]
+    if node.op == "conv_transpose":
+        return first, second * groups, groups
+    return second * groups, first, groups
+
+
 @dataclass(frozen=True, slots=True)
 class _Operation:
     node: Node
