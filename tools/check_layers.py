@@ -33,7 +33,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("ladder",),  # plans: sequences of edits, so above the transforms
     ("zoo", "transforms", "runtimes", "train", "saved", "advise", "pretrained"),
     ("evaluate",),  # preprocessing and scoring, which training, calibration and the parity check share
-    ("budget", "health", "latency"),
+    ("budget", "health", "latency", "roofline", "guidelines"),
     ("profile",),
     ("build", "trace", "count", "memory", "field", "data", "tasks", "codec"),
     ("blocks", "contracts", "device", "_meta"),  # _meta: output shapes of operators, for trace
