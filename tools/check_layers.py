@@ -33,10 +33,11 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("ladder",),  # plans: sequences of edits, so above the transforms
     ("zoo", "transforms", "runtimes", "train", "saved", "advise", "pretrained"),
     ("evaluate",),  # preprocessing and scoring, which training, calibration and the parity check share
-    ("budget", "health", "latency", "roofline", "guidelines"),
+    ("budget", "health", "latency", "roofline", "guidelines", "compare"),
     ("profile",),
-    ("build", "trace", "count", "memory", "field", "data", "tasks", "codec"),
-    ("blocks", "contracts", "device", "_meta"),  # _meta: output shapes of operators, for trace
+    ("build", "trace", "count", "memory", "field", "data", "tasks", "codec", "coupling"),
+    ("blocks", "contracts", "device", "_meta", "_channels"),  # _meta: shapes for trace; _channels: the walk of coupling
+    ("labels",),  # of a tensor's elements, through operators that move them
     ("spec", "graph", "family", "files", "boxes"),
     ("errors", "operators", "axis"),  # operators: their names and kinds; axis: intervals, for field
 )

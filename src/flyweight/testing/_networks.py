@@ -16,6 +16,7 @@ from flyweight.build import build
 from flyweight.contracts import Candidate, Env, Preprocessing, Quantization, Transform
 from flyweight.errors import TransformError
 from flyweight.spec import ArchSpec
+from flyweight.testing._planted import planted
 from flyweight.zoo import ZOO
 
 NARROWER = 8
@@ -47,9 +48,14 @@ def branched(seed: int = 0) -> Candidate:
     return seasoned(narrow(ZOO.get("repvgg_a0").spec), seed)
 
 
+def withered(seed: int = 0) -> Candidate:
+    """Return the narrow MobileNetV2 with filters and norms that are zero, and weights that read a filter's output."""
+    return planted(inverted(seed), seed=seed)[0]
+
+
 def fitting(transform: Transform) -> Candidate:
     """Return the first of the candidates here that a transform takes; the first one where it takes none."""
-    for make in (segmenter, inverted, branched):
+    for make in (segmenter, inverted, branched, withered):
         with suppress(TransformError):
             transform.requires(candidate := make())
             return candidate

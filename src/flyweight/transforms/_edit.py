@@ -19,6 +19,7 @@ from flyweight.contracts import Candidate, Change, Env
 from flyweight.errors import SpecError, TransformError
 from flyweight.spec import ArchSpec
 
+_UNLIKE_SPEC = ("fold_bn", "remove_dead")  # behind these the weights are no longer those that the spec builds
 CHANNEL_DIMS = 2  # of a weight: output and input channels stand before the kernel
 
 
@@ -55,8 +56,11 @@ class SpecEdit(abc.ABC):
                 f"transform '{self.name}' edits an architecture's spec, but this module has none. "
                 "Start from a zoo name or a spec file."
             )
-        if candidate.quantization or any(change.transform == "fold_bn" for change in candidate.history):
-            raise TransformError(f"transform '{self.name}': edit the architecture before folding and quantizing it.")
+        if candidate.quantization or any(change.transform in _UNLIKE_SPEC for change in candidate.history):
+            raise TransformError(
+                f"transform '{self.name}': edit the architecture before folding it, taking channels out of it and "
+                "quantizing it."
+            )
         try:
             edited = self.edit(candidate.spec)
         except SpecError as error:
