@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from flyweight.contracts import Candidate, Env, Preprocessing
 from flyweight.errors import FileError, FlyweightError, UsageError
 from flyweight.saved import fresh_candidate, load_candidate, save_candidate
+from flyweight.transforms.fold_bn import FoldBatchNorm
 from flyweight.transforms.resize_input import ResizeInput
 from flyweight.zoo import ZOO
 
@@ -30,6 +31,12 @@ def test_a_saved_network_comes_back_equal_with_all_that_travels(tmp_path: Path) 
 def test_a_module_without_spec_cannot_be_saved(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"only a network built from a spec"):
         save_candidate(tmp_path / "w.safetensors", Candidate(torch.nn.Linear(1, 1), Preprocessing(8, 8)))
+
+
+def test_a_network_that_its_spec_no_longer_builds_is_not_saved(tmp_path: Path) -> None:
+    folded = FoldBatchNorm().apply(fresh_candidate(SPEC, Preprocessing(128, 128), seed=0), Env())
+    with pytest.raises(UsageError, match=r"'encoder.conv1.norm.weight' is missing, but \(8,\) in the network"):
+        save_candidate(tmp_path / "w.safetensors", folded)
 
 
 @settings(max_examples=60, deadline=None)

@@ -13,7 +13,7 @@ from safetensors.torch import save
 from torch import nn
 
 from flyweight import files
-from flyweight.build import build
+from flyweight.build import build, skeleton
 from flyweight.contracts import Candidate, Change, Preprocessing
 from flyweight.errors import FileError, UsageError
 from flyweight.spec import ArchSpec
@@ -26,11 +26,13 @@ def save_candidate(path: Path, candidate: Candidate, extra: dict[str, Any] | Non
     """Write weights, spec, preprocessing and history to ``path``, wholly or not at all; ``extra`` is kept beside them.
 
     Raises:
-        UsageError: the candidate has no spec, so that its network could not be built again.
+        UsageError: the candidate has no spec, or other layers or widths than its spec builds (folded norms, channels
+            taken out), so that its network could not be built again.
         FileError: the file can't be written.
     """
     if candidate.spec is None:
         raise UsageError("only a network built from a spec can be saved with its architecture; this module has none.")
+    _check_as_specified(candidate.module, candidate.spec)
     tensors = {name: tensor.detach().contiguous().clone() for name, tensor in candidate.module.state_dict().items()}
     header = {
         "flyweight": SAVED_VERSION,
@@ -40,6 +42,15 @@ def save_candidate(path: Path, candidate: Candidate, extra: dict[str, Any] | Non
         "extra": json.dumps(extra or {}),
     }
     files.write_bytes(path, save(tensors, metadata=header))
+
+
+def _check_as_specified(module: nn.Module, spec: ArchSpec) -> None:
+    own, built = ({n: tuple(t.shape) for n, t in m.state_dict().items()} for m in (module, skeleton(spec)[0]))
+    if (other := next((n for n in {**built, **own} if own.get(n) != built.get(n)), None)) is not None:
+        raise UsageError(
+            f"'{other}' is {own.get(other, 'missing')}, but {built.get(other, 'missing')} in the network that the spec "
+            "builds: norms were folded, or channels taken out. Save it before that, or export it."
+        )
 
 
 def load_candidate(path: Path) -> tuple[Candidate, dict[str, Any]]:
