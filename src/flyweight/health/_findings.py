@@ -172,7 +172,7 @@ def unread(coupling: Coupling, readers: Iterable[Reader], facts: Mapping[str, Fa
             taken[groups[flags]] = True
             if flags.any():
                 yield Spotted(
-                    nodes[source.node], "unread", flags, "no later layer reads it: its weights there are zero"
+                    nodes[source.node], "unread", flags, "all weights that read it are zero"
                 )
 
 
