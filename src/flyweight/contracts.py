@@ -283,7 +283,11 @@ class LayerTime:
 
 @dataclass(frozen=True)
 class LayerTimes:
-    """Measured time per layer: medians over n runs; ``run_us`` is the whole run by the same clock."""
+    """Measured time per layer: medians over n runs.
+
+    ``run_us`` and ``cpu_us`` are medians of whole runs without a profiler, by turns with the profiled ones: wall clock,
+    and CPU time of all threads. ``busy`` is the one over the other, at one thread; at more threads 1.
+    """
 
     runtime: str
     runtime_version: str
@@ -291,6 +295,19 @@ class LayerTimes:
     n: int
     rows: tuple[LayerTime, ...]
     run_us: float
+    cpu_us: float = 0.0
+    busy: float = 1.0
+
+    @property
+    def kernels_us(self) -> float:
+        """Sum over all kernels."""
+        return sum(row.median_us for row in self.rows)
+
+    @property
+    def attributed(self) -> float:
+        """Share of the kernels' time whose module is known; 1 where there is no time."""
+        known = sum(row.median_us for row in self.rows if row.module is not None)
+        return known / self.kernels_us if self.kernels_us else 1.0
 
     def by_module(self) -> dict[str, float]:
         """Return microseconds per module path; what can't be attributed stands under '(unattributed)'."""

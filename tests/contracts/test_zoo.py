@@ -64,7 +64,8 @@ class TestEveryArchitectureEdited(ZooEditsContract):
 class TestEveryFileExported(ZooExportContract):
     """The contract of export, a slim form of one member of every file, and of one with every head."""
 
-    def exported(self, spec: ArchSpec) -> ArchSpec:
+    @classmethod
+    def exported(cls, spec: ArchSpec) -> ArchSpec:
         return slim(super().exported(spec))
 
 

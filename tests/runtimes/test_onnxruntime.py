@@ -16,6 +16,8 @@ from flyweight.contracts import Artifact, Candidate, Preprocessing, Quantization
 from flyweight.errors import ExportError, FileError, RuntimeMissingError, UsageError
 from flyweight.graph import Graph, Node, TensorInfo
 from flyweight.runtimes import RUNTIMES, _artifact
+from flyweight.runtimes._onnx_clock import ProfilerCost, chains, profiler_cost
+from flyweight.runtimes._onnx_export import export_onnx
 from flyweight.runtimes._onnx_int8 import split_transposed
 from flyweight.runtimes.onnxruntime import OnnxRuntime, session_options
 from flyweight.zoo import ZOO
@@ -133,10 +135,63 @@ def test_all_time_is_given_to_modules(which: str, candidate: Candidate, request:
     times = RUNTIME.layer_times(request.getfixturevalue(which), 1, 20)
     assert times is not None
     modules = {name for name, _ in candidate.module.named_modules()}
-    known = sum(row.median_us for row in times.rows if row.module in modules)
-    assert known >= 0.99 * sum(row.median_us for row in times.rows) > 0
+    assert {row.module for row in times.rows} <= modules
+    assert times.attributed == 1
+    assert times.kernels_us > 0
     assert {"stem.1", "depthwise", "pointwise", "up", "skip", "last_up", "classify"} <= set(times.by_module())
-    assert times.run_us >= known
+
+
+class Halves(nn.Module):
+    """Two halves of the channels on two ways: the exporter makes the split itself, and tells nothing of it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = nn.Module()
+        self.inner.left, self.inner.right = nn.Conv2d(2, 2, 1), nn.Conv2d(2, 2, 1)
+        self.inner.forward = self.halves
+
+    def halves(self, x: Tensor) -> Tensor:
+        left, right = x.chunk(2, 1)
+        return torch.cat([self.inner.left(left), self.inner.right(right)], 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.inner(torch.relu(x)).relu()
+
+
+def test_split_that_the_exporter_makes_belongs_to_the_module_around_its_readers() -> None:
+    artifact_model, module_of = export_onnx(Candidate(Halves().eval(), Preprocessing(8, 8, (0.0,) * 4, (1.0,) * 4)))
+    (split,) = [node.name for node in artifact_model.graph.node if node.op_type == "Split"]
+    assert module_of[split] == "inner"
+
+
+def test_what_the_profiler_adds_is_taken_off() -> None:
+    cost = ProfilerCost(1.5, 0.25)
+    assert cost.taken_off(10, 1) == 8.5
+    assert cost.taken_off(10, 3) == 8.0  # a convolution with weight and bias
+    assert cost.taken_off(1, 3) == 0
+
+
+def test_profilers_cost_is_what_the_kernels_have_too_much() -> None:
+    def profiled(model: bytes, runs: int) -> tuple[list[float], list[float]]:
+        inputs = 3 if model == chains(convolutions=True) else 1
+        return [0.5 + 1.5 + 0.25 * (inputs - 1)] * 64, [64 * 0.5] * runs
+
+    assert profiler_cost(profiled) == ProfilerCost(1.5, 0.25)
+
+
+def test_chains_of_kernels_run() -> None:
+    for convolutions in (False, True):
+        model = onnx.load_from_string(chains(convolutions))
+        onnx.checker.check_model(model, full_check=True)
+        assert len(model.graph.node) == 64
+
+
+def test_runs_with_and_without_the_profiler_take_turns(artifact: Artifact) -> None:
+    times = RUNTIME.layer_times(artifact, 1, 12)
+    assert times is not None
+    assert (times.n, times.threads) == (12, 1)
+    assert 0 < times.cpu_us <= 1.05 * times.run_us
+    assert times.busy == pytest.approx(times.run_us / times.cpu_us)
 
 
 # ---- int8 ----------------------------------------------------------------------------------------------------------

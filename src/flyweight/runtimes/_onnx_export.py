@@ -11,8 +11,9 @@ import ast
 import logging
 import re
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import takewhile
 from typing import Any
 
 from flyweight.contracts import Candidate
@@ -64,22 +65,45 @@ def _quiet() -> Iterator[None]:
 def _name_nodes(model: Any, modules: set[str]) -> dict[str, str]:
     """Give every node a unique name and return its module, then drop the exporter's notes, which need not ship."""
     found: dict[str, str] = {}
+    unknown = []
     for index, node in enumerate(model.graph.node):
         if not node.name or node.name in found:
             node.name = f"{node.op_type}_{index}"
-        found[node.name] = _module_of(node, modules)
+        module = _module_of(node, modules)
+        found[node.name] = module or ""
+        unknown += [node] if module is None else []
+    readers: dict[str, list[Any]] = {}
+    for node in model.graph.node:
+        for name in node.input:
+            readers.setdefault(name, []).append(node)
+    for node in reversed(unknown):  # made by the exporter's own passes: what reads it may be of them too
+        found[node.name] = _common([found[r.name] for name in node.output for r in readers.get(name, ())], modules)
     _strip(model)
     return found
 
 
-def _module_of(node: Any, modules: set[str]) -> str:
-    """Return the node's module: that of its weights (a folded norm's scope is not the layer's), else its scope."""
+def _module_of(node: Any, modules: set[str]) -> str | None:
+    """Return the node's module: that of its weights (a folded norm's scope is not the layer's), else its scope.
+
+    None where the exporter tells nothing of it.
+    """
     for name in node.input:
         match = _WEIGHT.match(name)
         if match and match[1] in modules:
             return match[1]
-    scopes = ast.literal_eval(next((p.value for p in node.metadata_props if p.key == _SCOPES), "[]"))
-    return next((scope for scope in reversed(scopes[:-1]) if scope in modules), "")
+    told = next((p.value for p in node.metadata_props if p.key == _SCOPES), None)
+    if told is None:
+        return None
+    return next((scope for scope in reversed(ast.literal_eval(told)[:-1]) if scope in modules), "")
+
+
+def _common(paths: Sequence[str], modules: set[str]) -> str:
+    """Return the innermost module that holds all of ``paths``."""
+    alike = takewhile(lambda names: len(set(names)) == 1, zip(*(path.split(".") for path in paths), strict=False))
+    shared = [names[0] for names in alike]
+    while shared and ".".join(shared) not in modules:
+        shared.pop()
+    return ".".join(shared)
 
 
 def _strip(model: Any) -> None:

@@ -3,6 +3,9 @@
 At the fast optimization level kernels are fused and named anew: ``<value>_nchwc`` after the last value that a fused
 convolution makes, ``<node>_token_<n>`` for int8 kernels, and layout changes that no node of the file stands for. The
 first two are looked up in the file's own graph; the rest go to the kernel that they feed or are fed by.
+
+What the profiler adds to each kernel is measured and taken off (``_onnx_clock``), so that the kernels sum to the time
+of a run without it.
 """
 
 from __future__ import annotations
@@ -10,7 +13,8 @@ from __future__ import annotations
 import json
 import re
 import statistics
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,38 +22,91 @@ import numpy as np
 
 from flyweight.contracts import Artifact, LayerTime, LayerTimes
 from flyweight.runtimes import _artifact
+from flyweight.runtimes._onnx_clock import profiler_cost
 
 WARM_UP = 5
+TURN = 5  # runs that one session makes before it is the other's turn
 _KERNEL = "_kernel_time"
 
 
-def layer_times(artifact: Artifact, threads: int, n: int, options: Any) -> LayerTimes:
-    """Profile ``n`` runs behind a few of warm-up; ``options`` are the session options that the artifact runs with."""
+def layer_times(artifact: Artifact, threads: int, n: int, new_options: Callable[[int], Any]) -> LayerTimes:
+    """Profile ``n`` runs, which take turns with ``n`` plain ones; both run with ``new_options(threads)``."""
     import onnx
 
     with _artifact.scratch() as folder:
         fused = folder / "fused.onnx"
+        turns = _Turns(str(artifact.files[0]), n, new_options, threads, folder, fused)
+        graph = onnx.load(fused)
+        modules = _modules(onnx.load(artifact.files[0]), graph, artifact.module_of)
+        cost = profiler_cost(lambda model, runs: _tried(model, runs, new_options, folder))
+    inputs = {node.name: sum(map(bool, node.input)) for node in graph.graph.node}
+    rows = []
+    for (_, name, operator), us in turns.kernels().items():
+        rows.append(LayerTime(name, operator, modules.get(name), cost.taken_off(us, inputs.get(name, 1))))
+    wall_us, cpu_us = (statistics.median(times) for times in zip(*turns.plain, strict=True))
+    return LayerTimes(
+        artifact.runtime, artifact.runtime_version, threads, n, tuple(rows), wall_us,
+        cpu_us, wall_us / max(cpu_us, 1.0) if threads == 1 else 1.0,
+    )  # fmt: skip
+
+
+def _tried(model: bytes, runs: int, new_options: Callable[[int], Any], folder: Path) -> tuple[list[float], list[float]]:
+    """Run a model by turns; return µs of every kernel, and µs of CPU of every run without the profiler."""
+    turns = _Turns(model, runs, new_options, 1, folder)
+    return list(turns.kernels().values()), [cpu for _, cpu in turns.plain]
+
+
+class _Turns:
+    """``n`` runs with and ``n`` without the profiler, by turns, so that both meet the same machine.
+
+    Attributes:
+        plain: of the runs without, µs of wall clock and of all threads' CPU. events: what the profiler wrote.
+    """
+
+    def __init__(
+        self, model: str | bytes, n: int, new_options: Callable[[int], Any], threads: int, folder: Path,
+        fused: Path | None = None,
+    ) -> None:  # fmt: skip
+        import onnxruntime
+
+        options = new_options(threads)
         options.enable_profiling = True
         options.profile_file_prefix = str(folder / "profile")
-        options.optimized_model_filepath = str(fused)
-        events = _profile(artifact, n, options)
-        modules = _modules(onnx.load(artifact.files[0]), onnx.load(fused), artifact.module_of)
-    runs = [event["dur"] for event in events if event["name"] == "model_run"][-n:]
-    rows = []
-    for (_, name, operator), durations in _kernels(events).items():
-        rows.append(LayerTime(name, operator, modules.get(name), statistics.median(durations[-n:])))
-    return LayerTimes(artifact.runtime, artifact.runtime_version, threads, n, tuple(rows), statistics.median(runs))
+        if fused is not None:
+            options.optimized_model_filepath = str(fused)
+        session, plain = (
+            onnxruntime.InferenceSession(model, each, providers=["CPUExecutionProvider"])
+            for each in (options, new_options(threads))
+        )
+        rng = np.random.default_rng(0)
+        feed = {given.name: rng.standard_normal(given.shape).astype(np.float32) for given in session.get_inputs()}
+        self.plain: list[tuple[float, float]] = []
+        self.kept: list[bool] = []  # of the profiled runs: whether they are timed
+        for start in range(0, n, TURN):
+            timed, warm_up = min(TURN, n - start), 1 if start else WARM_UP
+            for index in range(warm_up + timed):
+                session.run(None, feed)
+                self.kept.append(index >= warm_up)
+            clocked = [_clocked(plain, feed) for _ in range(warm_up + timed)]
+            self.plain += clocked[warm_up:]
+        self.events: list[dict[str, Any]] = json.loads(Path(session.end_profiling()).read_bytes())
+
+    def timed(self, durations: list[float]) -> list[float]:
+        """Return those of the timed runs; a kernel that runs several times a run has its sum over the run."""
+        times = len(durations) // len(self.kept)
+        sums = [sum(durations[run * times : (run + 1) * times]) for run in range(len(self.kept))]
+        return [duration for duration, keep in zip(sums, self.kept, strict=True) if keep]
+
+    def kernels(self) -> dict[tuple[str, str, str], float]:
+        """Return the median of every kernel in µs, by (index, name, operator), in execution order."""
+        return {key: statistics.median(self.timed(found)) for key, found in _kernels(self.events).items()}
 
 
-def _profile(artifact: Artifact, n: int, options: Any) -> list[dict[str, Any]]:
-    import onnxruntime
-
-    session = onnxruntime.InferenceSession(str(artifact.files[0]), options, providers=["CPUExecutionProvider"])
-    image = np.random.default_rng(0).standard_normal(artifact.input_shape).astype(np.float32)
-    for _ in range(WARM_UP + n):
-        session.run(None, {"input": image})
-    events: list[dict[str, Any]] = json.loads(Path(session.end_profiling()).read_bytes())
-    return events
+def _clocked(session: Any, feed: Mapping[str, Any]) -> tuple[float, float]:
+    """Run once and return µs of wall clock and of all threads' CPU."""
+    cpu, start = time.process_time_ns(), time.perf_counter_ns()
+    session.run(None, feed)
+    return (time.perf_counter_ns() - start) / 1e3, (time.process_time_ns() - cpu) / 1e3
 
 
 def _kernels(events: list[dict[str, Any]]) -> dict[tuple[str, str, str], list[float]]:

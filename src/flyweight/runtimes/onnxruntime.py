@@ -84,7 +84,7 @@ class OnnxRuntime:
         from flyweight.runtimes._onnx_times import layer_times
 
         _artifact.check_files(artifact)
-        return layer_times(artifact, threads, n, session_options(threads))
+        return layer_times(artifact, threads, n, session_options)
 
 
 def session_options(threads: int) -> Any:

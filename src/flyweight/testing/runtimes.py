@@ -177,7 +177,8 @@ class RuntimeContract:
         assert times.rows
         assert all(row.median_us >= 0 for row in times.rows)
         assert {row.module for row in times.rows if row.module is not None} <= modules
-        assert times.run_us >= max(row.median_us for row in times.rows)
+        assert times.run_us > 0
+        assert times.cpu_us > 0
 
     def test_int8_artifact_is_smaller_and_near_the_float_outputs(
         self, runtime: Runtime, images: NDArray[np.uint8], tmp_path: Path

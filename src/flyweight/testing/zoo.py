@@ -10,7 +10,6 @@ from __future__ import annotations
 import itertools
 import re
 from contextlib import suppress
-from pathlib import Path
 from typing import TypeAlias
 
 import pytest
@@ -18,6 +17,7 @@ import torch
 
 from flyweight.boxes import EXTRA_COLUMNS
 from flyweight.build import box_code, build
+from flyweight.contracts import Artifact, Candidate
 from flyweight.errors import TransformError
 from flyweight.runtimes import RUNTIMES
 from flyweight.spec import ArchSpec
@@ -31,6 +31,7 @@ from flyweight.testing._zoo_runs import (
     small_run,
     traced_shapes,
 )
+from flyweight.trace import trace
 from flyweight.transforms._edit import SpecEdit
 from flyweight.transforms.scale_depth import ScaleDepth
 from flyweight.transforms.scale_width import ScaleWidth
@@ -149,22 +150,41 @@ class ZooEditsContract:
 class ZooExportContract:
     """Parametrize ``entry`` with zoo entries. Skipped where ONNX Runtime is not installed."""
 
-    def exported(self, spec: ArchSpec) -> ArchSpec:
+    @classmethod
+    def exported(cls, spec: ArchSpec) -> ArchSpec:
         """Return what is exported of a network: it, at a small input."""
         return sized(spec, enough_pixels(spec, networks.PIXELS))
 
-    def test_onnx_runtime_computes_what_pytorch_computes(self, entry: ZooEntry, tmp_path: Path) -> None:
-        """At a small input, with statistics as after training, by at most the runtime's ``rtol`` of the largest."""
+    @pytest.fixture(scope="class")
+    @classmethod
+    def candidate(cls, entry: ZooEntry) -> Candidate:
+        """The network, with statistics as after training."""
+        return networks.seasoned(cls.exported(entry.spec))
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def artifact(cls, candidate: Candidate, tmp_path_factory: pytest.TempPathFactory) -> Artifact:
+        """The network, exported."""
         runtime = RUNTIMES.get("onnxruntime")
         if reason := runtime.missing():
             pytest.skip(reason)
-        candidate = networks.seasoned(self.exported(entry.spec))
-        artifact = runtime.export(candidate, tmp_path)
+        return runtime.export(candidate, tmp_path_factory.mktemp("exported"))
+
+    def test_onnx_runtime_computes_what_pytorch_computes(self, candidate: Candidate, artifact: Artifact) -> None:
+        """By at most the runtime's ``rtol`` of the largest."""
+        runtime = RUNTIMES.get("onnxruntime")
         inputs = networks.inputs(candidate, seed=2)
         wanted = networks.outputs(candidate, inputs).numpy()
         found = runtime.load(artifact, 1)(inputs.numpy())
         assert found.shape == wanted.shape
         assert abs(found - wanted).max() <= runtime.rtol * abs(wanted).max()
+
+    def test_every_kernel_is_given_to_a_module_that_ran(self, candidate: Candidate, artifact: Artifact) -> None:
+        """Fused, renamed, or put in by the runtime: its time belongs to a module that tracing knows."""
+        times = RUNTIMES.get("onnxruntime").layer_times(artifact, 1, 1)
+        ran = {node.module for node in trace(candidate.module, networks.inputs(candidate)[:1]).nodes}
+        assert times is not None
+        assert [row for row in times.rows if row.module not in ran] == []
 
 
 def _enough_pixels(spec: ArchSpec) -> int:
