@@ -77,7 +77,7 @@ def networks() -> Mapping[str, ArchSpec]:
     return {
         "small_inverted": SMALL,
         "mobilenet_v1_0.25": shallow("mobilenet_v1_0.25_128"),
-        "shufflenet_v2_0.5": shallow("shufflenet_v2_0.5_torchvision"),
+        "shufflenet_v2_0.5": shallow("shufflenet_v2_0.5"),
     }
 
 

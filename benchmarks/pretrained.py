@@ -61,7 +61,9 @@ def main(arguments: Sequence[str]) -> int:
     """Import, compare, classify, write."""
     options = _options(arguments)
     torch.set_num_threads(options.threads)
-    names = read_class_names(_one(options.class_names, "imagenet1k_clean_names.json")) if options.class_names else ()
+    names = (
+        read_class_names(one_file(options.class_names, "imagenet1k_clean_names.json")) if options.class_names else ()
+    )
     images, truth, objects = composites_of(options.stamps)
     rows = [_row(net, images, truth, objects, names) for net in _nets(options)]
     now = environment(0)
@@ -89,17 +91,18 @@ def composites_of(stamps: Path, pixels: int = 224) -> tuple[NDArray[np.uint8], l
 def _nets(options: argparse.Namespace) -> tuple[Net, Net]:
     return (
         Net(
-            "mobilenet_v2_1.0", _one(options.mobilenet_v2, "mobilenet_v2-b0353104.pth"), "torchvision",
+            "mobilenet_v2_1.0", one_file(options.mobilenet_v2, "mobilenet_v2-b0353104.pth"), "torchvision",
             forward_mobilenet_v2, 68.6,
         ),
         Net(
-            "efficientnet_lite0", _one(options.efficientnet_lite0, "efficientnet-lite0-57934424.pth"),
+            "efficientnet_lite0", one_file(options.efficientnet_lite0, "efficientnet-lite0-57934424.pth"),
             "efficientnet_pytorch", forward_efficientnet_lite0, 74.6,
         ),
     )  # fmt: skip
 
 
-def _one(folder: Path, name: str) -> Path:
+def one_file(folder: Path, name: str) -> Path:
+    """Return the one file of that name below a folder."""
     found = sorted(folder.rglob(name))
     if len(found) != 1:
         raise SystemExit(f"{folder}: {len(found)} files named {name}; wanted: one.")

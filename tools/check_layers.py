@@ -28,7 +28,10 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("__main__",),
     ("cli", "testing"),
     ("flow",),
-    ("rung",),  # one rung of a ladder, start to end: the largest part of the flow
+    (
+        "rung",
+        "transfer",
+    ),  # transfer: a network with weights, trained on other data; rung: one rung of a ladder, start to end: the largest part of the flow
     ("search", "report", "measure"),
     ("ladder",),  # plans: sequences of edits, so above the transforms
     ("zoo", "transforms", "runtimes", "train", "saved", "advise", "pretrained"),
@@ -45,7 +48,7 @@ MAY_IMPORT_TORCH = frozenset(
     f"{PACKAGE}.{name}"
     for name in (
         "blocks", "build", "trace", "_meta", "data", "tasks", "health", "train", "evaluate", "transforms", "runtimes",
-        "saved", "pretrained",  # weights <-> files
+        "saved", "pretrained", "transfer",  # weights <-> files
         "search.supernet", "measure._worker",
         "testing",  # contract tests feed modules and tensors to the members
     )

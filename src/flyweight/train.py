@@ -31,6 +31,7 @@ from flyweight.tasks import TASKS
 from flyweight.tasks.segment import class_weights
 
 CHECKPOINT = "training.pt"
+HEAD = "head"  # of a network that is built from a spec
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,8 @@ class Recipe:
     """How a network is trained: AdamW, linear warm-up, cosine decay to zero, random flips, weighted cross-entropy.
 
     Sources: AdamW arXiv 1711.05101; cosine decay arXiv 1608.03983. Norms, biases and depthwise weights are not decayed
-    (MobileNets, arXiv 1704.04861, section 3.2).
+    (MobileNets, arXiv 1704.04861, section 3.2). ``freeze_steps`` and ``backbone_rate`` are for networks that come with
+    weights, and need one that is built from a spec, which tells its head from its backbone.
     """
 
     steps: int = 120
@@ -49,6 +51,8 @@ class Recipe:
     flips: Literal["both", "horizontal", "none"] = "both"
     class_weight_power: float = 0.25  # of segment.class_weights; higher finds rare classes sooner, at the coasts' cost
     checkpoint_steps: int = 40
+    freeze_steps: int = 0  # first the head alone is trained; the rest stands still, its norms' statistics too
+    backbone_rate: float = 1.0  # learning rate of all but the head, as a share of the head's
 
     def to_json(self) -> dict[str, Any]:
         """Return plain data for JSON."""
@@ -82,9 +86,11 @@ def train(
     """Train a copy of the candidate's module; with ``folder``, go on from the checkpoint that lies there.
 
     Raises:
-        TrainingError: the loss is not finite; names the step.
+        TrainingError: the loss is not finite (names the step), or the backbone shall stand still in a module of which
+            nothing says what its head is.
         FileError: the checkpoint can't be read or written.
     """
+    _check_head(candidate, recipe)
     progress = progress or Silent()
     module = copy.deepcopy(candidate.module).train().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = torch.optim.AdamW(_groups(module, recipe), lr=recipe.learning_rate)
@@ -97,12 +103,16 @@ def train(
     progress.start(label, recipe.steps)
     progress.advance(len(losses))
     started = time.perf_counter() - seconds
+    _set_frozen(module, recipe, len(losses))
     for step in range(len(losses), recipe.steps):
+        if step == recipe.freeze_steps:
+            _set_frozen(module, recipe, step)
         losses.append(_step(module, optimizer, batches[step], task, weights, recipe, step))
         progress.advance(1, f"loss {sum(losses[-20:]) / len(losses[-20:]):.3f}")
         if folder and (step + 1) % recipe.checkpoint_steps == 0 and step + 1 < recipe.steps:
             _save(folder, module, optimizer, losses, time.perf_counter() - started, _key(candidate, recipe, seed, data))
     progress.finish()
+    _set_frozen(module, recipe, recipe.freeze_steps)
     module = module.to(memory_format=torch.contiguous_format).eval()
     return TrainResult(replace(candidate, module=module), tuple(losses), time.perf_counter() - started)
 
@@ -126,7 +136,7 @@ def _step(
     step: int,
 ) -> float:
     for group in optimizer.param_groups:
-        group["lr"] = learning_rate(step, recipe)
+        group["lr"] = learning_rate(step, recipe) * group["rate"]
     images, targets = batch
     value = task.loss(module(images), targets, weights)
     if not math.isfinite(value.item()):
@@ -194,12 +204,40 @@ def _arrays(split: Split, spatial: bool) -> tuple[Sequence[NDArray[np.uint8]], S
 
 
 def _groups(module: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
-    decayed: list[Tensor] = []
-    free: list[Tensor] = []
+    """Return the optimizer's groups: decayed or not, the head's or with the share of its rate that the rest has."""
+    head = {id(parameter) for parameter in getattr(module, HEAD, nn.Module()).parameters()}
+    groups: dict[tuple[bool, float], list[Tensor]] = {}
     for parameter in module.parameters():
         depthwise_or_vector = parameter.dim() < 2 or (parameter.dim() == 4 and parameter.shape[1] == 1)
-        (free if depthwise_or_vector else decayed).append(parameter)
-    return [{"params": decayed, "weight_decay": recipe.weight_decay}, {"params": free, "weight_decay": 0.0}]
+        rate = 1.0 if id(parameter) in head else recipe.backbone_rate
+        groups.setdefault((not depthwise_or_vector, rate), []).append(parameter)
+    return [
+        {"params": parameters, "weight_decay": recipe.weight_decay if decayed else 0.0, "rate": rate}
+        for (decayed, rate), parameters in sorted(groups.items(), key=lambda item: item[0], reverse=True)
+    ]
+
+
+def _set_frozen(module: nn.Module, recipe: Recipe, step: int) -> None:
+    """Let all but the head stand still at ``step``, weights and statistics of norms, or train with it again."""
+    if not recipe.freeze_steps:
+        return  # a user's own module may have parameters that stand still for ever
+    frozen = step < recipe.freeze_steps
+    for name, part in module.named_children():
+        if name != HEAD:
+            part.train(not frozen).requires_grad_(not frozen)
+
+
+def _check_head(candidate: Candidate, recipe: Recipe) -> None:
+    if (recipe.freeze_steps or recipe.backbone_rate != 1.0) and candidate.spec is None:
+        raise TrainingError(
+            "the backbone can stand still, or train slower, only in a network that is built from a spec: nothing says "
+            "what the head of this module is. Leave out freeze_steps and backbone_rate."
+        )
+    if not 0 <= recipe.freeze_steps <= recipe.steps or not 0 < recipe.backbone_rate <= 1:
+        raise TrainingError(
+            f"freeze_steps is {recipe.freeze_steps} of {recipe.steps} steps and backbone_rate {recipe.backbone_rate}; "
+            "allowed are 0 to all steps, and a rate above 0 up to 1."
+        )
 
 
 def _key(candidate: Candidate, recipe: Recipe, seed: int, data: DataSet) -> str:
