@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
+from flyweight.cli._budget import budget_of, budget_options, enforce, judged
 from flyweight.cli._command import command, model_options
 
 
@@ -14,6 +16,7 @@ from flyweight.cli._command import command, model_options
     "flyweight profile mobilenet_v1_1.0_224 --all",
     "flyweight profile runs/ladder:v2.2.2 --depth 2 --no-time",
     "flyweight profile my_net.py:build --resolution 160 --csv layers.csv",
+    "flyweight profile my_net.toml --max-macs 300M --max-peak 6MB --max-ms 5",
 )
 @click.argument("model")
 @model_options
@@ -30,6 +33,7 @@ from flyweight.cli._command import command, model_options
 )
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write all layers as JSON to this file.")
 @click.option("--csv", "csv_file", type=click.Path(path_type=Path), help="Write all layers as CSV to this file.")
+@budget_options
 def profile(
     model: str,
     resolution: int | None,
@@ -41,6 +45,7 @@ def profile(
     depth: int,
     json_file: Path | None,
     csv_file: Path | None,
+    **limits: Any,
 ) -> None:
     """Show what each layer of MODEL costs, the dearest first.
 
@@ -56,6 +61,7 @@ def profile(
     from flyweight.cli._tables import dims, print_whole, say
     from flyweight.report.terminal import profile_table
 
+    budget = budget_of(limits, timed)
     candidate = flow.open_model(model, resolution=resolution, classes=classes)
     found = flow.profile_model(candidate, model, threads=threads, timed=timed)
     if json_file:
@@ -67,6 +73,7 @@ def profile(
     say()
     for line in _profile.kinds(found):
         say(line)
+    enforce(judged(found, budget))
 
 
 MEMBERS = {"profile": profile}
