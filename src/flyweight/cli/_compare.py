@@ -7,6 +7,8 @@ import io
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from flyweight.contracts import Candidate, Measurement, Progress
 
 TIMED_RUNS = 60
+FULL_WIDTH, OUTPUT_WIDTH = 150, 110  # cells; narrower terminals get A → B in one column, and then no shapes
 CSV_COLUMNS = (
     "module_a", "module_b", "ops_a", "ops_b", "output_a", "output_b", "macs_a", "macs_b", "params_a", "params_b",
     "param_bytes_a", "param_bytes_b", "bytes_moved_a", "bytes_moved_b", "time_us_a", "time_us_b",
@@ -107,8 +110,16 @@ def _percent(a: float, b: float) -> str:
 
 def columns(timed: bool) -> list[str]:
     """Return the headers of the layers' table."""
-    names = ["MACs", "params", *(["µs"] if timed else [])]
-    return ["layer", "operator", "output", *(f"{name} {side}" for name in names for side in ("A", "B", "B-A"))]
+    return [
+        "layer",
+        "operator",
+        "output",
+        *(f"{name} {side}" for name in _figures(timed) for side in ("A", "B", "B-A")),
+    ]
+
+
+def _figures(timed: bool) -> tuple[str, ...]:
+    return ("MACs", "params", "µs") if timed else ("MACs", "params")
 
 
 def chosen(found: Comparison, every: bool, top: int) -> tuple[list[Pair], int]:
@@ -136,14 +147,28 @@ def _of(layer: Layer | None, name: str) -> float:
 
 def layer_rows(pairs: Sequence[Pair], timed: bool) -> list[list[str]]:
     """Return the cells of the layers' table."""
-    return [_row(pair, timed) for pair in pairs]
+    return [[pair.title, _operators(pair), _outputs(pair), *chain(*_cells(pair, timed))] for pair in pairs]
 
 
-def _row(pair: Pair, timed: bool) -> list[str]:
-    cells = [pair.title, _operators(pair), _outputs(pair)]
+def table_for(pairs: Sequence[Pair], timed: bool, width: int) -> tuple[list[str], list[list[str]], int]:
+    """Return headers, rows and the number of text columns of the layers' table that fits ``width`` cells best."""
+    if width >= FULL_WIDTH:
+        return columns(timed), layer_rows(pairs, timed), 3
+    texts = ["layer", "operator", *(["output"] if width >= OUTPUT_WIDTH else [])]
+    rows = []
+    for pair in pairs:
+        figures = [a if a == b else f"{a} → {b}" for a, b, _ in _cells(pair, timed)]
+        rows.append([*[pair.title, _operators(pair), _outputs(pair)][: len(texts)], *figures])
+    return [*texts, *_figures(timed)], rows, len(texts)
+
+
+def _cells(pair: Pair, timed: bool) -> list[tuple[str, str, str]]:
+    """Return A, B and B - A of each figure."""
+    cells = []
     for name in ("macs", "params", *(["time_us"] if timed else [])):
         a, b = (getattr(side, name) if side is not None else None for side in (pair.a, pair.b))
-        cells += [_figure(a, name), _figure(b, name), _signed((b or 0) - (a or 0), lambda v, n=name: _figure(v, n))]  # type: ignore[misc]
+        text = partial(_figure, name=name)
+        cells.append((text(a), text(b), _signed((b or 0) - (a or 0), text)))
     return cells
 
 

@@ -57,7 +57,7 @@ def compare(
     from flyweight import files, flow
     from flyweight.cli import _budget, _compare
     from flyweight.cli._progress import shown
-    from flyweight.cli._tables import print_table, say
+    from flyweight.cli._tables import console, print_table, say
     from flyweight.compare import compare as compared
 
     if max_slower is not None and not timed:
@@ -84,7 +84,8 @@ def compare(
     pairs, left_out = _compare.chosen(found, every, top)
     if pairs:
         say()
-        print_table(_compare.columns(timed), _compare.layer_rows(pairs, timed), left=3)
+        headers, rows, left = _compare.table_for(pairs, timed, console().width)
+        print_table(headers, rows, left=left)
     if left_out:
         say(
             f"… and {left_out} more that differ less. List them with: --top {left_out + len(pairs)}, or all with --all."
