@@ -33,8 +33,8 @@ ROWS: tuple[tuple[str, ...], ...] = (
         "transfer",
     ),  # transfer: a network with weights, trained on other data; rung: one rung of a ladder, start to end: the largest part of the flow
     ("search", "report", "measure"),
-    ("ladder",),  # plans: sequences of edits, so above the transforms
-    ("zoo", "transforms", "runtimes", "train", "saved", "advise", "pretrained"),
+    ("ladder", "advise"),  # plans: sequences of edits, so above the transforms; advice: edits proposed and judged
+    ("zoo", "transforms", "runtimes", "train", "saved", "pretrained"),
     ("evaluate",),  # preprocessing and scoring, which training, calibration and the parity check share
     ("budget", "health", "latency", "roofline", "guidelines", "compare"),
     ("profile",),
