@@ -23,7 +23,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 LIMIT_MB = 200
-EXTRAS = ("onnxruntime", "ncnn", "samples")
+EXTRAS = ("onnxruntime", "ncnn", "openvino", "samples")
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -11,20 +11,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flyweight.contracts import Artifact, Candidate, LayerTimes, Predict
-from flyweight.errors import ExportError, FileError
+from flyweight.errors import FileError
 from flyweight.graph import Graph, Node
-from flyweight.operators import OPERATORS
 from flyweight.runtimes import _artifact
+from flyweight.runtimes._onnx_file import SUPPORTED, onnx_file
 from flyweight.runtimes._torch import check_parity, probes, torch_outputs
 
 if TYPE_CHECKING:
     from flyweight.contracts import Array
 
 FILE = "model.onnx"
-
-# torch 2.13's exporter takes every operator that Flyweight knows by name, but for these (tried one by one)
-_NO_ONNX = frozenset({"erfinv", "fmax", "fmin", "hypot"})
-_SUPPORTED = (frozenset(OPERATORS.values()) | {"conv_transpose", "relu6"}) - _NO_ONNX
 
 
 class OnnxRuntime:
@@ -43,7 +39,7 @@ class OnnxRuntime:
 
     def unsupported(self, graph: Graph) -> tuple[Node, ...]:
         """Return the nodes of which it is not known that torch's exporter has an ONNX form for them."""
-        return _artifact.outside(graph, _SUPPORTED)
+        return _artifact.outside(graph, SUPPORTED)
 
     def export(self, candidate: Candidate, folder: Path) -> Artifact:
         """Write ``model.onnx``, checked by ONNX's checker and against PyTorch.
@@ -57,7 +53,7 @@ class OnnxRuntime:
         _artifact.require(self.missing())
         inputs = probes(candidate)
         outputs = torch_outputs(candidate, inputs)
-        data, module_of, notes = _serialized(candidate)
+        data, module_of, notes = onnx_file(candidate)
         shape = (1, *outputs.shape[1:])
         with _artifact.scratch() as draft:  # only what passed the check is published
             drafted = _artifact.publish(draft, {FILE: data}, candidate, self.name, shape, module_of, notes)
@@ -111,28 +107,6 @@ def _session(artifact: Artifact, options: Any) -> Any:
         return onnxruntime.InferenceSession(str(artifact.files[0]), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # its own exceptions share no base but Exception
         raise FileError(f"{artifact.files[0]}: ONNX Runtime can't load it ({error}). Export it again.") from error
-
-
-def _serialized(candidate: Candidate) -> tuple[bytes, dict[str, str], list[str]]:
-    """Return the file's bytes, node name -> module path, and notes."""
-    import onnx
-
-    from flyweight.runtimes._onnx_export import export_onnx
-    from flyweight.runtimes._onnx_int8 import quantize
-
-    model, module_of = export_onnx(candidate)
-    notes: list[str] = []
-    if candidate.quantization is not None:
-        calibration = _artifact.calibration_of(candidate)
-        model, module_of, notes = quantize(model, calibration, candidate.quantization.method, module_of)
-    for key, text in _artifact.metadata(candidate).items():
-        model.metadata_props.add(key=key, value=text)
-    try:
-        onnx.checker.check_model(model, full_check=True)
-    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
-        raise ExportError(f"the exported ONNX file does not pass ONNX's checker: {error}") from error
-    names = {node.name for node in model.graph.node}
-    return model.SerializeToString(deterministic=True), {k: v for k, v in module_of.items() if k in names}, notes
 
 
 MEMBERS = {"onnxruntime": OnnxRuntime()}
