@@ -131,6 +131,18 @@ def test_network_is_left_as_it_was() -> None:
     assert networks.snapshot(candidate) == before
 
 
+def test_activations_in_place_and_a_fixed_batch_are_watched() -> None:
+    class Fixed(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x.view(1, 4, -1).relu_()
+
+    module = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Hardswish(inplace=True), nn.Conv2d(4, 4, 1), Fixed()).eval()
+    with torch.no_grad():
+        module[0].bias[1], module[2].bias[2] = -1000, -1000
+    told = found(module, images())
+    assert [(f.layer, f.channels, f.evidence) for f in told] == [("1", (1,), "8 images"), ("3", (2,), "8 images")]
+
+
 def test_network_that_decides_by_values_is_refused_with_the_layer() -> None:
     class Counts(nn.Module):
         def __init__(self) -> None:
@@ -144,7 +156,7 @@ def test_network_that_decides_by_values_is_refused_with_the_layer() -> None:
 
     module = Counts().eval()
     with pytest.raises(GraphError, match=r"does not run|runs where"):
-        diagnose(module, torch.zeros(1, 3, 6, 6), np.zeros((9, 3, 6, 6), np.float32))
+        diagnose(module, torch.zeros(1, 3, 6, 6), np.zeros((2, 3, 6, 6), np.float32))
 
 
 @pytest.mark.parametrize("share", [0.0, 1.0])

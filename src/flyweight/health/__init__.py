@@ -200,10 +200,9 @@ class _Plan:
         if held is not None:
             return held
         for reader in self.readers:
-            for index in np.flatnonzero(np.isin(reader.ids, self.coupling.groups[group])):
-                rows = (reader.layer.reads == index) & reader.multiplies
-                if (rows & self.needed[self.coupling.group_of[reader.made]][:, None]).any():
-                    return _why_read(reader, int(index))
+            own = np.isin(reader.ids, self.coupling.groups[group])
+            if own.any() and (own := own & reader.needs(self.needed[self.coupling.group_of[reader.made]])).any():
+                return _why_read(reader, int(np.flatnonzero(own)[0]))
         return "something else is made of it"
 
 

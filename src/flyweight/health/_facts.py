@@ -63,19 +63,25 @@ class Facts:
 
 
 class Weights:
-    """The values of a module's parameters and buffers, by their qualified names, as float64."""
+    """The values of a module's parameters and buffers, by their qualified names."""
 
     def __init__(self, module: nn.Module) -> None:
         named = (*module.named_parameters(remove_duplicate=False), *module.named_buffers(remove_duplicate=False))
         self._tensors = dict(named)
+        self.matrices: dict[str, Matrix | None] = {}  # by the node's name
 
     def __contains__(self, name: str) -> bool:
         """Whether the module has it."""
         return name in self._tensors
 
     def __getitem__(self, name: str) -> Values:
-        """Return one tensor's values."""
-        values: Values = self._tensors[name].detach().cpu().to(torch.float64).numpy()
+        """Return one tensor's values as float64."""
+        return self.stored(name).astype(np.float64)
+
+    def stored(self, name: str) -> Values:
+        """Return one tensor's values as float32, or float64 if it is that: a fully connected layer may be large."""
+        tensor = self._tensors[name].detach().cpu()
+        values: Values = (tensor if tensor.dtype == torch.float64 else tensor.float()).numpy()
         return values
 
 
@@ -84,37 +90,61 @@ class Matrix:
     """A convolution or fully connected layer as what it makes of which channel, its kernel's taps summed.
 
     Attributes:
-        reads: ``(K, C/groups)``, the index of the input channel that each entry multiplies.
-        size: ``(K, C/groups)``, the sum of its absolute weights; 0 where it is negligible.
+        groups: each of as many filters, which read as many channels of their own.
+        size: ``(K, C/groups)``, the sum of its absolute weights; 0 where it is negligible, infinite where one is NaN.
         gain: ``(K, C/groups)``, the sum of its weights: what a constant 1 in the input adds to the output.
         bias: ``(K,)``.
         border: whether zeros around the input are read too (or, transposed, pixels get unequally many taps).
     """
 
-    reads: NDArray[np.int64]
+    groups: int
     size: Values
     gain: Values
     bias: Values
     border: bool
 
+    def of_inputs(self, values: NDArray[np.bool_]) -> Flags:
+        """Return ``(K or 1, C/groups)``: what is said of the input ``(C,)`` that each entry multiplies."""
+        blocks = values.reshape(self.groups, -1)
+        return blocks if self.groups == 1 else blocks.repeat(len(self.size) // self.groups, axis=0)
+
+    def inputs_of(self, flags: Flags) -> Flags:
+        """Return ``(C,)``: which inputs one of the flagged entries ``(K, C/groups)`` multiplies."""
+        found: Flags = flags.reshape(self.groups, -1, flags.shape[1]).any(1).reshape(-1)
+        return found
+
+    def sums(self, values: Values) -> Values:
+        """Return ``(K,)``: what constants in the input ``(C,)`` add to the outputs."""
+        per_group = self.gain.shape[1]
+        made = np.zeros(len(self.gain))
+        rows = made.reshape(self.groups, -1)
+        for block, own in enumerate(values.reshape(self.groups, per_group)):
+            there = np.flatnonzero(own)
+            gain = self.gain.reshape(self.groups, -1, per_group)[block][:, there]
+            rows[block] = gain.astype(np.float64) @ own[there]
+        return made
+
 
 def matrix(node: Node, weights: Weights) -> Matrix | None:
     """Return the matrix of a ``conv``, ``conv_transpose`` or ``linear`` node; None where its weight is computed."""
-    name = node.operands[1]
-    if name not in weights or any(operand not in weights for operand in node.operands[2:]):
-        return None
-    weight = weights[name]
+    if node.name not in weights.matrices:
+        known = all(operand in weights for operand in node.operands[1:])
+        weights.matrices[node.name] = _matrix(node, weights) if known else None
+    return weights.matrices[node.name]
+
+
+def _matrix(node: Node, weights: Weights) -> Matrix:
+    weight = weights.stored(node.operands[1])
     groups = int(str(node.attr("groups", 1)))
     if node.op == "conv_transpose":  # (C, K/groups, …) -> (K, C/groups, …)
         blocks = weight.reshape(groups, -1, *weight.shape[1:])
         weight = blocks.swapaxes(1, 2).reshape(-1, blocks.shape[1], *weight.shape[2:])
     taps = tuple(range(2, weight.ndim))
-    size = np.nan_to_num(np.abs(weight).sum(taps), nan=np.inf)
-    size = np.where(negligible(size), 0, size)
-    filters, per_group = size.shape
-    first = np.arange(filters) // (filters // groups) * per_group
-    bias = weights[node.operands[2]] if len(node.operands) > 2 else np.zeros(filters)
-    return Matrix(first[:, None] + np.arange(per_group), size, weight.sum(taps), bias, _border(node))
+    size, gain = (np.abs(weight).sum(taps), weight.sum(taps)) if taps else (np.abs(weight), weight)
+    size[np.isnan(size)] = np.inf
+    size[negligible(size)] = 0
+    bias = weights[node.operands[2]] if len(node.operands) > 2 else np.zeros(len(size))
+    return Matrix(groups, size, gain, bias, _border(node))
 
 
 def negligible(sizes: Values, of: Values | None = None) -> Flags:
@@ -195,6 +225,12 @@ def _anything(step: _Step) -> list[Facts]:
     return [Facts(lb.plain(step.rank(n), dead), lb.plain(step.rank(n), np.nan)) for n in step.node.outputs]
 
 
+def foldable(value: Values, border: bool) -> Flags:
+    """Return which constants that a layer reads it can have in its bias instead; NaN is none."""
+    found: Flags = (value == 0) | (~np.isnan(value) & (not border))
+    return found
+
+
 def _layer(step: _Step) -> list[Facts]:
     """A filter is dead where it multiplies nothing but constants, or by nothing but zeros."""
     node, source = step.node, step.node.operands[0]
@@ -203,11 +239,14 @@ def _layer(step: _Step) -> list[Facts]:
     dead, value = (lb.along(a, step.shape(source), dim) for a in (known.dead, known.value))
     if layer is None or dead is None or value is None:
         return _anything(step)
-    dead, value = dead[layer.reads], value[layer.reads]  # (K, C/groups)
-    constant = negligible(np.where(dead, 0, layer.size).sum(1), layer.size.sum(1))
-    foldable = (layer.size == 0) | (value == 0) | (~np.isnan(value) & (not layer.border))
-    added = np.where(layer.size == 0, 0, layer.gain * np.where(np.isnan(value), 0, value)).sum(1)
-    made = np.where(constant & (foldable | ~dead).all(1), layer.bias + added, np.nan)
+    whole = layer.size.sum(1, dtype=np.float64)
+    alive = np.where(layer.of_inputs(dead), 0, layer.size).sum(1, dtype=np.float64) if dead.any() else whole
+    constant, uneven = negligible(alive, whole), dead & ~foldable(value, layer.border)
+    if uneven.any():  # a constant that is another number beside the zeros around it makes no constant
+        made = np.where(((layer.size > 0) & layer.of_inputs(uneven)).any(1), np.nan, layer.bias)
+    else:
+        made = layer.bias
+    made = np.where(constant, made + layer.sums(np.nan_to_num(value)), np.nan)
     rank = step.rank(node.outputs[0])
     return [Facts(lb.spread(constant, rank, dim), lb.spread(_float32(made), rank, dim))]
 
@@ -298,7 +337,7 @@ def _computed(node: Node, values: list[Values], rank: int) -> Values:
         func = getattr(packet, overload)
         names = [argument.name for argument in func._schema.arguments]
         operands = [name for name in names if name not in settings]
-        if set(settings) <= set(names) and len(operands) == len(values):
+        if set(settings) <= set(names) and len(operands) == len(values) and not func._schema.is_mutable:
             given = {n: torch.from_numpy(v.astype(np.float32)) for n, v in zip(operands, values, strict=True)}
             with torch.no_grad():
                 out = func(**{**settings, **given})

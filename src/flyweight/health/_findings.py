@@ -100,7 +100,7 @@ def _zero_filters(node: Node, graph: Graph, weights: Weights, facts: Mapping[str
     if layer is None:
         return None
     zero: Flags = layer.size.sum(1) == 0
-    return zero if dead is None else zero & ~dead[layer.reads].all(1)
+    return zero if dead is None else zero & ~layer.of_inputs(dead).all(1)
 
 
 def _dead_before(made: Facts, read: list[Facts]) -> Flags:
@@ -155,8 +155,7 @@ def unread(coupling: Coupling, readers: Iterable[Reader], facts: Mapping[str, Fa
     count = len(coupling.groups)
     met, used, idle = np.zeros(count, bool), np.zeros(count, bool), np.zeros(count, bool)
     for reader in readers:
-        entries = np.zeros(reader.ids.size, bool)
-        np.logical_or.at(entries, reader.layer.reads, reader.layer.size > 0)
+        entries = reader.layer.inputs_of(reader.layer.size > 0)
         groups = np.where(reader.ids == NONE, count, coupling.group_of[reader.ids])
         met |= np.isin(np.arange(count), groups)
         used |= np.isin(np.arange(count), groups[entries])
@@ -171,16 +170,14 @@ def unread(coupling: Coupling, readers: Iterable[Reader], facts: Mapping[str, Fa
             flags = found[groups] & ~taken[groups]
             taken[groups[flags]] = True
             if flags.any():
-                yield Spotted(
-                    nodes[source.node], "unread", flags, "all weights that read it are zero"
-                )
+                yield Spotted(nodes[source.node], "unread", flags, "all weights that read it are zero")
 
 
 def near_zero(graph: Graph, weights: Weights, facts: Mapping[str, Facts]) -> Iterator[Spotted]:
     """Yield depthwise kernels that are next to nothing beside the others, the norm behind them multiplied in."""
     for node in graph.nodes:
         layer = matrix(node, weights) if node.op == "conv" and node.operands[1] in weights else None
-        if layer is None or layer.reads.shape[1] != 1 or len(layer.size) < 2 or _taps(node) < FEWEST_TAPS:
+        if layer is None or layer.size.shape[1] != 1 or len(layer.size) < 2 or _taps(node) < FEWEST_TAPS:
             continue
         size = layer.size[:, 0] * _norm_behind(node, graph, weights)
         small = size < NEAR_ZERO * np.median(size)
@@ -238,7 +235,7 @@ def not_finite(graph: Graph, weights: Weights) -> Iterator[Finding]:
         for param in node.params:
             if param.name in weights and param.name not in told:
                 told.add(param.name)
-                values = weights[param.name]
+                values = weights.stored(param.name)
                 bad = ~np.isfinite(values)
                 if bad.any():
                     rows = np.flatnonzero(bad.reshape(len(values), -1).any(1)) if values.ndim else np.zeros(1, int)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from flyweight.contracts import Progress, Silent
 from flyweight.errors import GraphError
 from flyweight.graph import Graph, Node
 from flyweight.health._facts import Facts
@@ -20,7 +22,6 @@ from flyweight.labels import spread
 from flyweight.operators import DROPOUTS, OPERATORS
 
 Images: TypeAlias = NDArray[np.float32]  # (n, C, h, w), preprocessed
-BATCH = 8
 # The share of what reaches these operators that is at their limit, where the slope is zero or nearly.
 _AT_LIMIT = {
     "relu6": lambda x: x >= 6,
@@ -50,51 +51,51 @@ class Seen:
         return Facts(spread(same, rank, 1), spread(np.where(same, self.low, np.nan), rank, 1))
 
 
-def watch(module: nn.Module, graph: Graph, inputs: Images, progress: Any = None) -> Mapping[str, Seen]:
-    """Run ``inputs`` ``(n, C, h, w)`` through ``module`` and return what was seen, by the activations' names.
+def watch(module: nn.Module, graph: Graph, inputs: Images, progress: Progress | None = None) -> Mapping[str, Seen]:
+    """Run ``inputs`` ``(n, C, h, w)`` through a copy of ``module`` and return what was seen, by the activations' names.
 
-    Activations whose second dimension is not their channels' (or whose first is not the images') are left out.
+    One image at a time, as the graph has it: a module may fix its batch. Activations of another shape than the graph's
+    are left out.
 
     Raises:
         GraphError: the network computes something else on these images than its graph has.
     """
     nodes = tuple(node for node in graph.nodes if node.attr("aten") is not None)
-    totals: dict[str, list[Seen]] = {}
-    if progress:
-        progress.start("look at activations", len(inputs))
-    for start in range(0, len(inputs), BATCH):
-        batch = torch.from_numpy(np.ascontiguousarray(inputs[start : start + BATCH]))
-        watcher = _Watcher(nodes, graph, len(batch))
-        with torch.inference_mode(), watcher:
-            module(batch)
-        watcher.check_end()
-        for name, seen in watcher.seen.items():
-            totals.setdefault(name, []).append(seen)
-        if progress:
-            progress.advance(len(batch))
-    if progress:
-        progress.finish()
-    weights = [len(inputs[start : start + BATCH]) for start in range(0, len(inputs), BATCH)]
-    return MappingProxyType({n: _merged(parts, weights) for n, parts in totals.items() if len(parts) == len(weights)})
+    copied, seen = copy.deepcopy(module).eval(), dict[str, Seen]()
+    progress = progress or Silent()
+    progress.start("look at activations", len(inputs))
+    fast = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)  # it hides attention's operators, in flyweight.trace too
+    try:
+        for index, image in enumerate(inputs):
+            watcher, given = _Watcher(nodes, graph), torch.from_numpy(np.ascontiguousarray(image[None]))
+            with torch.inference_mode(), watcher:
+                copied(given)
+            watcher.check_end()
+            own = watcher.seen
+            seen = {n: _merged(seen[n], own[n], index) for n in seen if n in own} if index else own
+            progress.advance(1)
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast)
+    progress.finish()
+    return MappingProxyType(seen)
 
 
-def _merged(parts: list[Seen], weights: list[int]) -> Seen:
-    shares = [part.limit for part in parts if part.limit is not None]
-    return Seen(
-        low=np.min([part.low for part in parts], axis=0),
-        high=np.max([part.high for part in parts], axis=0),
-        limit=np.average(shares, axis=0, weights=weights) if len(shares) == len(parts) else None,
-    )
+def _merged(before: Seen, now: Seen, images: int) -> Seen:
+    """Return what was seen on ``images`` images and one more."""
+    share = None
+    if before.limit is not None and now.limit is not None:
+        share = (before.limit * images + now.limit) / (images + 1)
+    return Seen(np.minimum(before.low, now.low), np.maximum(before.high, now.high), share)
 
 
 class _Watcher(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Takes the nodes of a graph as they run, in their order, and notes the range of each channel."""
 
-    def __init__(self, nodes: tuple[Node, ...], graph: Graph, count: int) -> None:
+    def __init__(self, nodes: tuple[Node, ...], graph: Graph) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.nodes: Iterator[Node] = iter(nodes)
         self.graph = graph
-        self.count = count
         self.seen: dict[str, Seen] = {}
 
     @classmethod
@@ -131,7 +132,7 @@ class _Watcher(TorchDispatchMode):  # type: ignore[no-untyped-call]
             )
         for name, tensor in zip(node.outputs, _tensors(out), strict=False):
             shape = self.graph.tensors[name].shape
-            if tensor.dim() > 1 and tensor.shape[0] == self.count * shape[0] and tensor.is_floating_point():
+            if tensor.dim() > 1 and tuple(tensor.shape) == shape and tensor.is_floating_point():
                 self.seen[name] = _range(tensor, _AT_LIMIT.get(node.op), source)
 
     def check_end(self) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from types import MappingProxyType
 
 import numpy as np
@@ -19,7 +20,7 @@ from flyweight import labels as lb
 from flyweight._channels import depthwise
 from flyweight.coupling import NONE, Coupling, ParamAxis
 from flyweight.graph import Node
-from flyweight.health._facts import Facts, Flags, Matrix, Values, Weights, channel_dim, matrix
+from flyweight.health._facts import Facts, Flags, Matrix, Values, Weights, channel_dim, foldable, matrix
 
 _BIASED = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d, nn.Linear)
 
@@ -59,14 +60,17 @@ class Reader:
     @property
     def foldable(self) -> Flags:
         """``(C,)``: constants that the bias can take over."""
-        found: Flags = (self.value == 0) | (~np.isnan(self.value) & (self.biasable and not self.layer.border))
-        return found
+        return foldable(self.value, self.layer.border or not self.biasable)
 
-    @property
+    @cached_property
     def multiplies(self) -> Flags:
         """``(K, C/groups)``: where it does more than multiply by zero or read a constant."""
-        found: Flags = (self.layer.size > 0) & ~self.foldable[self.layer.reads]
+        found: Flags = (self.layer.size > 0) & ~self.layer.of_inputs(self.foldable)
         return found
+
+    def needs(self, made: Flags) -> Flags:
+        """Return ``(C,)``: the inputs that it needs to make the outputs ``made`` ``(K,)``."""
+        return self.layer.inputs_of(self.multiplies & made[:, None])
 
 
 def readers(coupling: Coupling, facts: Mapping[str, Facts], module: nn.Module, weights: Weights) -> tuple[Reader, ...]:
@@ -133,8 +137,7 @@ def needs(coupling: Coupling, readers: Iterable[Reader], kept: Mapping[int, str]
     while True:
         before = needed.copy()
         for reader in backwards:
-            used = reader.multiplies & needed[coupling.group_of[reader.made]][:, None]
-            ids = reader.ids[reader.layer.reads[used]]
+            ids = reader.ids[reader.needs(needed[coupling.group_of[reader.made]])]
             needed[coupling.group_of[ids[ids != NONE]]] = True
         if np.array_equal(needed, before):
             return needed
@@ -169,5 +172,5 @@ def _folds(readers: Iterable[Reader], gone: Flags) -> Mapping[str, Values]:
         constant = padded[reader.ids] & reader.foldable & (reader.value != 0)
         if constant.any():
             values = np.where(constant, np.nan_to_num(reader.value), 0.0)
-            folds[reader.node.name] = (reader.layer.gain * values[reader.layer.reads]).sum(1)
+            folds[reader.node.name] = reader.layer.sums(values)
     return MappingProxyType(folds)
