@@ -4,7 +4,7 @@
 
 The folders are those of ``pretrained.py``. The data are photographs of the stamps (those with thousands of colours) of
 five kinds, pasted over seven kinds of background; an object is in one split only. Networks are trained for more and
-more steps, each time from the start, and judged on the test split as the exported file. Resumable; some 25 CPU-minutes.
+more steps, each time from the start, and judged on the test split as the exported file. Resumable; some 15 CPU-minutes.
 Writes ``benchmarks/results/transfer.json``.
 """
 
@@ -42,7 +42,7 @@ KINDS = {  # class: folders of the stamps
     "plant": ("plants", "food"), "vehicle": ("vehicles", "hobbies", "household", "military"),
 }  # fmt: skip
 COLOURS = 6000  # a drawing has fewer
-STEPS = {"pretrained": (20, 40, 80), "scratch": (40, 80, 160, 320)}
+STEPS = {"pretrained": (20, 40, 80), "scratch": (40, 80, 160)}
 FILES = {
     "mobilenet_v2_1.0": ("mobilenet_v2-b0353104.pth", "torchvision"),
     "efficientnet_lite0": ("efficientnet-lite0-57934424.pth", "efficientnet_pytorch"),
