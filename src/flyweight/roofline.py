@@ -40,6 +40,7 @@ class Machine:
         cache_bytes: size of that cache; 0 where the system doesn't tell.
         lanes: float32 numbers in one vector register.
         kernel_overhead_us: time of a kernel that has nothing to do.
+        busy: one plus the share of a core that each thread lacked while it was measured.
     """
 
     hardware: str
@@ -52,6 +53,7 @@ class Machine:
     kernel_overhead_us: float = 0.0
     runtime: str = ""
     date: str = ""
+    busy: float = 1.0
 
     @property
     def ridge_macs_per_byte(self) -> float:

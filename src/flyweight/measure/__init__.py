@@ -11,11 +11,12 @@ import statistics
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Any
 
 from flyweight.contracts import Artifact, LayerTime, LayerTimes, Measurement
 from flyweight.errors import MeasurementError, RuntimeMissingError
+from flyweight.measure._hardware import hardware as hardware
+from flyweight.measure._hardware import machine_cpu_s
 from flyweight.measure._process import LoadedWorker
 from flyweight.runtimes import RUNTIMES
 from flyweight.runtimes._artifact import check_digest
@@ -72,25 +73,6 @@ def measure_layers(artifact: Artifact, threads: int = 1, n: int = 50, timeout_s:
     return LayerTimes(**{**found, "rows": tuple(LayerTime(**row) for row in found["rows"])}) if found else None
 
 
-def hardware() -> str:
-    """Return the processor's name, its usable cores and its best int8 instructions, e.g. ``AVX-512 VNNI``."""
-    try:
-        fields = dict(_field(line) for line in Path("/proc/cpuinfo").read_text().splitlines() if ":" in line)
-    except OSError:  # not Linux
-        fields = {}
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    flags = set((fields.get("flags") or fields.get("Features") or "").split())
-    names = {"avx512_vnni": "AVX-512 VNNI", "avx_vnni": "AVX VNNI", "avx2": "AVX2", "asimddp": "Arm dot product"}
-    best = next((label for flag, label in names.items() if flag in flags), "")
-    model = fields.get("model name") or os.uname().machine
-    return ", ".join(part for part in (model, f"{cores} core{'s' * (cores > 1)}", best) if part)
-
-
-def _field(line: str) -> tuple[str, str]:
-    name, _, value = line.partition(":")
-    return name.strip(), value.strip()
-
-
 def _check(artifact: Artifact, threads: int, n: int) -> None:
     if n < 1 or threads < 1:
         raise MeasurementError(f"{n} inferences at {threads} threads; both must be at least 1.")
@@ -107,12 +89,12 @@ def _measure(
     with ExitStack() as stack:
         workers = [stack.enter_context(LoadedWorker(artifact, threads, timeout_s)) for artifact in artifacts]
         samples: list[list[dict[str, Any]]] = [[] for _ in workers]
-        before = (time.perf_counter(), _machine_cpu_s() - _cpu_s(workers))
+        before = (time.perf_counter(), machine_cpu_s() - _cpu_s(workers))
         for number, turn in enumerate(_turns(n, rounds)):
             order = range(len(workers)) if number % 2 == 0 else reversed(range(len(workers)))
             for index in order:  # there and back again, so that none always runs on what the other left
                 samples[index].append(workers[index].ask("run", n=turn))
-        others = (_machine_cpu_s() - _cpu_s(workers) - before[1]) / (time.perf_counter() - before[0])
+        others = (machine_cpu_s() - _cpu_s(workers) - before[1]) / (time.perf_counter() - before[0])
         memory = [worker.ask("memory")["peak_rss_bytes"] for worker in workers]
     zipped = zip(workers, samples, memory, strict=True)
     return tuple(_summary(worker, taken, threads, peak, others) for worker, taken, peak in zipped)
@@ -156,16 +138,6 @@ def _busy(turns: Sequence[dict[str, Any]], threads: int, others: float) -> float
         cpu: float = statistics.median(ns for turn in turns for ns in turn["cpu_ns"])
         return wall / max(cpu, 1.0)
     return 1 + max(0.0, threads + others - (os.cpu_count() or 1)) / threads
-
-
-def _machine_cpu_s() -> float:
-    """Return the CPU time that all processes have used since the machine started, in seconds; 0 where it isn't told."""
-    try:
-        fields = [int(text) for text in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:]]
-    except OSError:  # not Linux
-        return 0.0
-    idle = sum(fields[3:5])  # idle, and waiting for a disk
-    return (sum(fields[:8]) - idle) / os.sysconf("SC_CLK_TCK")
 
 
 def _quantile(ordered: Sequence[float], share: float) -> float:

@@ -35,7 +35,7 @@ class LoadedWorker:
             self.process = subprocess.Popen(
                 # -P: a file in the current folder must not pass for a module of Python's
                 [sys.executable, "-P", "-m", "flyweight.measure._worker"],
-                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors, env=_environment(),
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors, env=measuring_environment(),
             )  # fmt: skip
         except OSError as error:
             self.errors.close()
@@ -114,7 +114,7 @@ class LoadedWorker:
             return  # a request that was never read; the process is gone
 
 
-def _environment() -> dict[str, str]:
+def measuring_environment() -> dict[str, str]:
     """Return this process's environment, with this very Flyweight first, and no threads that spin while they wait."""
     root = str(Path(__file__).parents[2])
     path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH", "")]))

@@ -11,7 +11,7 @@ input, one of convolutions with three. Their sizes differ, so that what is cut o
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -50,17 +50,17 @@ def _excess_us(profiled: Callable[[bytes, int], tuple[list[float], list[float]]]
     return (sum(kernels_us) - statistics.median(cpu_us)) / len(kernels_us)
 
 
-def chains(convolutions: bool) -> bytes:
-    """Return a model of ``len(SIDES)`` chains of kernels, each with its own input ``(1, CHANNELS, side, side)``."""
+def chains(convolutions: bool, sides: Sequence[int] = SIDES) -> bytes:
+    """Return a model of chains of kernels; chain ``i`` has an input ``input<i>`` of ``(1, CHANNELS, side, side)``."""
     from onnx import TensorProto, helper, numpy_helper
 
     rng = np.random.default_rng(0)
     nodes, weights, inputs, outputs = [], [], [], []
-    for side in SIDES:
-        value, shape = f"input{side}", [1, CHANNELS, side, side]
+    for chain, side in enumerate(sides):
+        value, shape = f"input{chain}", [1, CHANNELS, side, side]
         inputs.append(helper.make_tensor_value_info(value, TensorProto.FLOAT, shape))
         for place in range(LENGTH):
-            name, read = f"{side}_{place}", [value]
+            name, read = f"{chain}_{place}", [value]
             if convolutions:
                 weight = rng.standard_normal((CHANNELS, CHANNELS, 1, 1)).astype(np.float32) / CHANNELS
                 weights += [numpy_helper.from_array(weight, f"weight{name}")]
