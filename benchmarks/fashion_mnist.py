@@ -33,6 +33,7 @@ from flyweight.tasks.classify import ClassifyMetrics
 from flyweight.train import Recipe, train
 from flyweight.zoo import ZOO
 
+COMMAND = "python benchmarks/fashion_mnist.py DIR"
 EPOCHS, BATCH = 4, 64
 GOAL_TOP1 = 91.7  # a 76k-parameter inverted-residual net of 4 epochs, about 190 CPU-seconds
 
@@ -95,10 +96,11 @@ def main(arguments: Sequence[str]) -> int:
                 continue
             runs = [_run(spec, data, recipe, seed, options.out / name / str(seed), progress) for seed in options.seeds]
             rows.append(_row(name, spec, runs))
-    now = environment(options.seeds[0])
+    chosen = f" --networks {' '.join(options.networks)}" if options.networks else ""
+    now = {**environment(options.seeds[0]), "command": COMMAND + chosen}  # without the paths of one machine
     claims = [_claim(row) for row in rows if row["params"] < 80_000]
     result = {
-        "name": "fashion_mnist", "command": f"python benchmarks/fashion_mnist.py {' '.join(arguments)}",
+        "name": "fashion_mnist", "command": now["command"],
         "date": now["date"], "environment": now, "recipe": recipe.to_json(), "networks": rows, "claims": claims,
     }  # fmt: skip
     files.write_json(options.result, result)

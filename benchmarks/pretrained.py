@@ -36,6 +36,7 @@ from flyweight.runtimes import RUNTIMES
 from flyweight.saved import load_candidate, save_candidate
 from flyweight.zoo import ZOO
 
+COMMAND = "python -m benchmarks.pretrained --mobilenet-v2 DIR --efficientnet-lite0 DIR --stamps DIR --class-names DIR"
 State = Mapping[str, Tensor]
 USUAL = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 ROWS_V2 = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1))
@@ -66,10 +67,9 @@ def main(arguments: Sequence[str]) -> int:
     )
     images, truth, objects = composites_of(options.stamps)
     rows = [_row(net, images, truth, objects, names) for net in _nets(options)]
-    now = environment(0)
+    now = {**environment(0), "command": COMMAND}  # without the paths of one machine
     result = {
-        "name": "pretrained", "command": "python -m benchmarks.pretrained --mobilenet-v2 DIR --efficientnet-lite0 DIR "
-        "--stamps DIR --class-names DIR", "date": now["date"], "environment": now,
+        "name": "pretrained", "command": COMMAND, "date": now["date"], "environment": now,
         "data": {"objects": len(set(objects)), "grounds": list(GROUNDS), "images": len(images), "pixels": 224,
                  "class_names": IMAGENET_PACKAGE if names else ""},
         "networks": rows, "claims": [claim for row in rows for claim in _claims(row)],
