@@ -5,8 +5,8 @@
 The folders are those of ``pretrained.py``. The data are photographs of the stamps (those with thousands of colours) of
 five kinds, pasted over seven kinds of background; an object is in one split only. Networks are trained for more and
 more steps, each time from the start, and judged on the test split as the exported file. Steps are compared, not
-seconds: a step of the pretrained network costs no more, and less while the backbone is frozen. Resumable; some 15 CPU-minutes.
-Writes ``benchmarks/results/transfer.json``.
+seconds: a step of the pretrained network costs no more, and less while the backbone is frozen. Resumable; some 15
+CPU-minutes. Writes ``benchmarks/results/transfer.json``.
 """
 
 from __future__ import annotations
