@@ -172,7 +172,8 @@ def claims(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
          total("found_on_images") / total("planted_on_images"), "share", ">= 1"),
         (f"channels called dead on {IMAGES} images that a hook on the layer saw change, {count}",
          total("of_them_not_constant"), "channels", "<= 0"),
-        (f"largest difference of outputs after the removal, over the largest output, {count}", worst, "", "<= 1e-5"),
+        (f"largest difference of outputs after the removal, over the largest output, {count}", round(worst * 1e6, 3),
+         "millionths", "<= 10"),
     ]  # fmt: skip
     return [
         {"claim": text, "value": value, "unit": unit, "goal": goal, "holds": _holds(float(value), goal)}

@@ -9,7 +9,7 @@ import click
 
 TRACEBACK_KEY = "flyweight.traceback"
 MAX_THREADS = 256
-EXIT_CODES = "Exit codes: 0 done, 2 wrong use or unusable input, 3 over a limit, 130 stopped."
+EXIT_CODES = "Exit codes: 0 done, 2 wrong use or bad input, 3 over a limit, 130 stopped."
 F = TypeVar("F", bound=Callable[..., Any])
 
 

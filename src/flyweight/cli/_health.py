@@ -47,11 +47,10 @@ class Examined:
 
 def examined(candidate: Candidate, data: str | None, images: int, share: float, progress: Progress) -> Examined:
     """Return the health of a network, on images of a data set where one is named; errors as each step says."""
-    import torch
-
+    from flyweight.evaluate import example_input
     from flyweight.health import anatomy, diagnose
 
-    example, inputs = torch.zeros(candidate.input_shape), _inputs(candidate, data, images)
+    example, inputs = example_input(candidate), _inputs(candidate, data, images)
     health = diagnose(candidate.module, example, inputs, saturated=share, progress=progress)
     if not any(finding.removable for finding in health.findings):
         return Examined(health, None, None)

@@ -14,7 +14,7 @@ from flyweight.cli._command import command, model_options
     "compare",
     "flyweight compare mobilenet_v2_1.0 mobilenet_v2_0.5",
     "flyweight compare runs/ladder:v2.1.3 runs/ladder:v2.2.2 --time",
-    "flyweight compare main.toml branch.toml --time --max-slower 5% --max-larger 0%",
+    "flyweight compare old.toml new.toml --time --max-slower 5% --max-larger 0%",
 )
 @click.argument("model_a", metavar="A")
 @click.argument("model_b", metavar="B")
@@ -45,7 +45,7 @@ def compare(
     md_file: Path | None,
     quiet: bool,
 ) -> None:
-    """Compare the layers of two models: what B has more or less than A.
+    """Compare two models layer by layer.
 
     Layers are aligned by their module path and operator; where paths differ
     (blocks dropped or added, another architecture), by what they have in
