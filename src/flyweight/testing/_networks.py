@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import cache
+from typing import Any
 
 import numpy as np
 import torch
@@ -55,11 +57,17 @@ def withered(seed: int = 0) -> Candidate:
 
 def fitting(transform: Transform) -> Candidate:
     """Return the first of the candidates here that a transform takes; the first one where it takes none."""
+    hashable: Any = transform  # a frozen dataclass
+    return _maker_for(hashable)()
+
+
+@cache
+def _maker_for(transform: Transform) -> Callable[[], Candidate]:
     for make in (segmenter, inverted, branched, withered):
         with suppress(TransformError):
-            transform.requires(candidate := make())
-            return candidate
-    return segmenter()
+            transform.requires(make())
+            return make
+    return segmenter
 
 
 def seasoned(spec: ArchSpec, seed: int = 0) -> Candidate:
