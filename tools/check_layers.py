@@ -27,11 +27,10 @@ MAX_LINES = 500
 ROWS: tuple[tuple[str, ...], ...] = (
     ("__main__",),
     ("cli", "testing"),
+    ("auto",),  # slim --auto: the flow's rungs, planned as they are made
     ("flow",),
-    (
-        "rung",
-        "transfer",
-    ),  # transfer: a network with weights, trained on other data; rung: one rung of a ladder, start to end: the largest part of the flow
+    ("verify",),  # advice on what is measured here, and its check
+    ("rung", "transfer"),  # one rung of a ladder, start to end; a network with weights, trained on other data
     ("search", "report", "measure"),
     ("ladder", "advise"),  # plans: sequences of edits, so above the transforms; advice: edits proposed and judged
     ("zoo", "transforms", "runtimes", "train", "saved", "pretrained"),
