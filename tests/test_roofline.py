@@ -80,7 +80,7 @@ def test_module_without_time_has_no_point() -> None:
         (nn.Conv2d(16, 24, 1), 400, "24 channels leave part of the vectors of 16 empty"),
         (nn.Conv2d(16, 12, 1), 400, "16 to 12 channels, where a vector holds 16"),
         (nn.Conv2d(16, 16, 1), 15, "a kernel of 15 µs, of which starting any kernel takes 2"),
-        (nn.ReLU(), 100, "no MACs; it moves 131 kB at 1.31 GB/s; 6.6 % of the memory's 20"),
+        (nn.ReLU(), 100, "no MACs; it moves 131 kB at 1.31 GB/s, 6.6 % of the memory's 20"),
     ],
 )
 def test_reason_is_told_from_the_layers_figures(layer: nn.Module, us: float, reason: str) -> None:
@@ -96,7 +96,7 @@ def test_fully_connected_layer_is_told_that_its_weights_are_used_once() -> None:
     points = roofline(profile, measured(m1=65_536_000 / 20 / 1e3), MACHINE)  # at the memory's speed
     (sentence,) = explain(points, profile, MACHINE)
     assert "memory-bound" in sentence
-    assert "0.25 MACs per byte; the ridge stands at 2.5" in sentence
+    assert "0.25 MACs per byte, where the ridge stands at 2.5" in sentence
 
 
 def test_layer_near_the_peak_needs_no_reason() -> None:

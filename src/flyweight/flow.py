@@ -392,22 +392,28 @@ def profile_model(
     candidate: Candidate,
     name: str = "model",
     *,
+    runtime: str = "onnxruntime",
     threads: int = 1,
     timed: bool = True,
+    strict: bool = False,
     out: Path | None = None,
     n: int = 50,
 ) -> ModelProfile:
-    """Count a network layer by layer and, with ``timed``, measure it in ONNX Runtime; ``out`` keeps the exported file.
+    """Count a network layer by layer and, with ``timed``, measure it in a runtime; ``out`` keeps the exported file.
+
+    ``times`` is None for a runtime that can't time its layers.
 
     Raises:
-        GraphError, ExportError, MeasurementError: as each step says.
+        UnknownOperatorError: an operator without a formula, under ``strict``.
+        UsageError, GraphError, ExportError, MeasurementError: as each step says.
     """
-    profile = profile_module(candidate.module, example_input(candidate))
+    if timed:
+        _check_runtimes((runtime,))
+    profile = profile_module(candidate.module, example_input(candidate), strict=strict)
     times = measurement = None
     if timed:
-        _check_runtimes(("onnxruntime",))
         with tempfile.TemporaryDirectory() as scratch:
-            artifact = exported(candidate, "onnxruntime", out or Path(scratch))
+            artifact = exported(candidate, runtime, out or Path(scratch))
             measurement = measure(artifact, threads=threads, n=n)
             times = measure_layers(artifact, threads=threads, n=n)
     rows, rest = layer_rows(profile, times)

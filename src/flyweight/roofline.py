@@ -184,20 +184,22 @@ def explain(points: Iterable[RooflinePoint], profile: Profile, machine: Machine)
 def _reason(point: RooflinePoint, node: Node | None, graph: Graph, machine: Machine) -> str:
     """Return why a layer attains little of the peak; the first reason of the list below that its figures support."""
     if not point.macs:
-        return f"no MACs; it moves {_kb(point.bytes_moved)} at {point.gb_per_s:.3g} GB/s" + _beside(point, machine)
+        return f"no MACs; {_traffic(point, machine)}."
     attained = f"{_share(point.gmacs_per_s / machine.peak_gmacs_per_s)} of the peak"
     if point.time_us < TINY * machine.kernel_overhead_us:
         return (
             f"{attained}: a kernel of {point.time_us:.3g} µs, of which starting any kernel takes "
             f"{machine.kernel_overhead_us:.2g}."
         )
+    bound = (
+        f"memory-bound ({point.intensity_macs_per_byte:.2g} MACs per byte, where the ridge stands at "
+        f"{machine.ridge_macs_per_byte:.2g})"
+    )
     if point.memory_bound and point.share >= FAR_FROM_PEAK:
-        return f"{attained}: memory-bound. {_intensity(point, machine)}{_beside(point, machine)}"
+        return f"{attained}: {bound}; {_traffic(point, machine)}."
     reasons = [*_shape_reasons(node, graph, machine)] if node is not None else []
     if point.memory_bound:
-        reasons.append(
-            f"memory-bound ({_intensity(point, machine)}), yet only {_share(point.share)} of what memory allows"
-        )
+        reasons.append(f"{bound}, yet only {_share(point.share)} of what memory allows")
     return f"{attained}: {'; '.join(reasons) or 'nothing in its shape tells why: look at the kernel'}."
 
 
@@ -217,16 +219,13 @@ def _shape_reasons(node: Node, graph: Graph, machine: Machine) -> Iterable[str]:
         yield f"each weight is used {uses} time{'s' * (uses > 1)}, so that {_kb(weight.bytes)} of weights set the pace"
 
 
-def _intensity(point: RooflinePoint, machine: Machine) -> str:
-    return f"{point.intensity_macs_per_byte:.2g} MACs per byte; the ridge stands at {machine.ridge_macs_per_byte:.2g}"
-
-
-def _beside(point: RooflinePoint, machine: Machine) -> str:
-    """Return how the layer's bytes per second stand to what memory gives."""
+def _traffic(point: RooflinePoint, machine: Machine) -> str:
+    """Return what the layer moves, and how its bytes per second stand to what memory gives."""
+    moved = f"it moves {_kb(point.bytes_moved)} at {point.gb_per_s:.3g} GB/s"
     share = point.gb_per_s / machine.bandwidth_gb_per_s
     if share > 1:
-        return f"; more than main memory gives ({machine.bandwidth_gb_per_s:.3g}): caches serve it."
-    return f"; {_share(share)} of the memory's {machine.bandwidth_gb_per_s:.3g} GB/s."
+        return f"{moved}, more than main memory gives ({machine.bandwidth_gb_per_s:.3g}): caches serve it"
+    return f"{moved}, {_share(share)} of the memory's {machine.bandwidth_gb_per_s:.3g}"
 
 
 def _share(value: float) -> str:

@@ -61,6 +61,9 @@ def as_json(found: ModelProfile) -> dict[str, Any]:
         "threads": times.threads,
         "n": times.n,
         "run_us": times.run_us,
+        "cpu_us": times.cpu_us,
+        "busy": times.busy,
+        "kernels_us": times.kernels_us,
         "unattributed_us": found.unattributed_us,
     }
     return {
@@ -76,17 +79,10 @@ def as_json(found: ModelProfile) -> dict[str, Any]:
 def kinds(found: ModelProfile) -> list[str]:
     """Return the lines that say which figures are counted and which measured, and how."""
     lines = [f"counted: peak activations {found.peak_activation_bytes / 1000:,.0f} kB (float32, batch 1)"]
-    if times := found.times:
-        kernels_us = sum(row.median_us for row in times.rows)
-        lines.append(
-            f"measured: layers, medians of {times.n} runs in {times.runtime} {times.runtime_version}, "
-            f"{_threads(times.threads)}: {kernels_us:.0f} µs in kernels ({found.unattributed_us:.0f} in no layer), "
-            f"{max(times.run_us - kernels_us, 0):.0f} µs between them"
-        )
     if m := found.measurement:
         lines.append(
             f"measured: whole network {m.median_ms:.3g} ms (10th to 90th percentile {m.p10_ms:.3g} to {m.p90_ms:.3g}, "
-            f"n = {m.n}), {_threads(m.threads)}, {m.hardware}"
+            f"n = {m.n}) in {m.runtime}, {_threads(m.threads)}, {m.hardware}"
         )
     return lines
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from flyweight.cli._analysis import Analysis, Asked, analysis_options, check_busy, time_lines
 from flyweight.cli._budget import budget_of, budget_options, enforce, judged
 from flyweight.cli._command import command, model_options
 
@@ -17,10 +18,11 @@ from flyweight.cli._command import command, model_options
     "flyweight profile runs/ladder:v2.2.2 --depth 2 --no-time",
     "flyweight profile my_net.py:build --resolution 160 --csv layers.csv",
     "flyweight profile my_net.toml --max-macs 300M --max-peak 6MB --max-ms 5",
+    "flyweight profile mobilenet_v3_small_1.0 --roofline --guidelines",
 )
 @click.argument("model")
 @model_options
-@click.option("--time/--no-time", "timed", default=True, help="Measure each layer in ONNX Runtime, or only count.")
+@click.option("--time/--no-time", "timed", default=True, help="Measure each layer, or only count.")
 @click.option("--threads", type=click.IntRange(1, 256), default=1, help="Threads to measure at.")
 @click.option("--all", "every", is_flag=True, help="List every layer first, as they run.")
 @click.option("--top", type=click.IntRange(1, 10_000), default=5, help="Rows in each list.")
@@ -33,6 +35,7 @@ from flyweight.cli._command import command, model_options
 )
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write all layers as JSON to this file.")
 @click.option("--csv", "csv_file", type=click.Path(path_type=Path), help="Write all layers as CSV to this file.")
+@analysis_options
 @budget_options
 def profile(
     model: str,
@@ -45,7 +48,7 @@ def profile(
     depth: int,
     json_file: Path | None,
     csv_file: Path | None,
-    **limits: Any,
+    **options: Any,
 ) -> None:
     """Show what each layer of MODEL costs, the dearest first.
 
@@ -54,24 +57,31 @@ def profile(
     that returns a torch module (file.py:function; the file is executed).
 
     Counted: MACs (multiply-accumulates) and parameters, batch 1. Measured:
-    milliseconds (ms) per inference in ONNX Runtime, medians.
+    milliseconds (ms) per inference in a runtime, medians.
     """
     from flyweight import files, flow
     from flyweight.cli import _profile
     from flyweight.cli._tables import dims, print_whole, say
     from flyweight.report.terminal import profile_table
 
-    budget = budget_of(limits, timed)
+    asked = Asked.of(options, timed)
+    budget = budget_of(options, timed)
     candidate = flow.open_model(model, resolution=resolution, classes=classes)
-    found = flow.profile_model(candidate, model, threads=threads, timed=timed)
+    found = flow.profile_model(
+        candidate, model, runtime=asked.runtime, threads=threads, timed=timed, strict=asked.strict
+    )
+    if asked.strict:
+        check_busy(found)
+    analysis = Analysis(asked, found)
     if json_file:
-        files.write_json(json_file, _profile.as_json(found))
+        files.write_json(json_file, {**_profile.as_json(found), **analysis.to_json()})
     if csv_file:
         files.write_text(csv_file, _profile.as_csv(found.rows))
     rows = _profile.summed(found.rows, depth)
     print_whole(profile_table(rows, f"{model}, input {dims(found.input_shape)}", top, every))
+    analysis.print(top, every)
     say()
-    for line in _profile.kinds(found):
+    for line in (*_profile.kinds(found), *time_lines(found, asked.runtime)):
         say(line)
     enforce(judged(found, budget))
 
