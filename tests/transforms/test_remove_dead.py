@@ -5,15 +5,19 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from hypothesis import event, given, settings
+from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from flyweight.contracts import Candidate, Env, Preprocessing
 from flyweight.errors import TransformError
 from flyweight.evaluate import preprocess
+from flyweight.health import anatomy
 from flyweight.testing import _networks as networks
 from flyweight.testing._planted import planted
-from flyweight.transforms.remove_dead import RemoveDead
+from flyweight.transforms.remove_dead import RemoveDead, removed
 from flyweight.transforms.resize_input import ResizeInput
+from tests.wirings import BLOCKS, network
 
 
 def outputs(module: nn.Module, x: Tensor) -> Tensor:
@@ -132,3 +136,20 @@ def test_an_edit_of_the_spec_behind_it_is_refused() -> None:
     edited = RemoveDead().apply(networks.withered(), Env())
     with pytest.raises(TransformError, match="before folding it, taking channels out"):
         ResizeInput(height=32, width=32).requires(edited)
+
+
+@settings(max_examples=60)
+@given(st.lists(st.sampled_from(sorted(BLOCKS)), min_size=1, max_size=5), st.integers(0, 10**6))
+def test_whatever_is_zero_and_however_it_is_wired_outputs_are_equal(names: list[str], seed: int) -> None:
+    module = network(names, seed)
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name, param in module.named_parameters():
+            if name.endswith("weight"):
+                param[torch.rand(len(param), generator=generator) < 0.4] = 0  # filters and scales; biases stay
+    found = anatomy(module, torch.zeros(1, 3, 4, 4, dtype=torch.float64))
+    smaller, plan = removed(found, torch.zeros(1, 3, 4, 4, dtype=torch.float64))
+    event("removes" if plan.ids.size else "removes nothing")
+    event("folds" if plan.folds else "folds nothing")
+    x = torch.randn(3, 3, 4, 4, dtype=torch.float64)
+    assert torch.allclose(outputs(smaller, x), outputs(module, x), rtol=1e-6, atol=1e-6)  # constants are float32's
