@@ -2,8 +2,9 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import nn
 
-from flyweight.build import build, feature_maps
+from flyweight.build import LARGE, build, feature_maps
 from flyweight.errors import SpecError
 from flyweight.spec import HeadSpec, InputSpec, SkipSpec, StageSpec
 from flyweight.zoo import ZOO
@@ -91,3 +92,11 @@ def test_every_parameter_of_the_deconv_network_gets_a_gradient() -> None:
     network = build(SMALL).train()
     network(torch.randn(2, 3, 32, 32)).square().mean().backward()
     assert [name for name, p in network.named_parameters() if p.grad is None] == []
+
+
+def test_large_weights_are_drawn_once_and_as_small_ones_are() -> None:
+    spec = ZOO.get("alexnet").spec  # its first linear layer has 9,216 x 4,096 weights
+    layers = [layer for layer in build(spec).modules() if isinstance(layer, nn.Linear)]
+    assert layers[0].weight.numel() >= LARGE > layers[2].weight.numel()
+    for layer in layers:
+        assert layer.weight.std().item() == pytest.approx(0.01, rel=0.01)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from flyweight.blocks import BLOCKS
 from flyweight.blocks._layers import FeatureMap, HeadBuilder, StageBuilder
@@ -45,19 +48,24 @@ def build(spec: ArchSpec, seed: int = 0) -> nn.Module:
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        maps = feature_maps(spec)
-        stages: dict[str, nn.Module] = {}
-        reads: dict[str, tuple[str, ...]] = {}
-        inputs = _input(spec)
-        seen = {"": inputs}
-        for stage in spec.stages:
-            builder = stage_builder(stage)
-            reads[stage.name] = tuple(_source(stage, setting, seen) for setting in builder.reads)
-            stages[stage.name] = builder.build(stage, inputs, spec, *(seen[source] for source in reads[stage.name]))
-            inputs = seen[stage.name] = maps[stage.name]
-        network = Network(stages, _head_builder(spec.head).build(spec.head, maps, spec), reads)
+        with _NoDefaultForLargeWeights():
+            network = _network(spec)
         _initialize(network)
     return network.eval()
+
+
+def _network(spec: ArchSpec) -> Network:
+    maps = feature_maps(spec)
+    stages: dict[str, nn.Module] = {}
+    reads: dict[str, tuple[str, ...]] = {}
+    inputs = _input(spec)
+    seen = {"": inputs}
+    for stage in spec.stages:
+        builder = stage_builder(stage)
+        reads[stage.name] = tuple(_source(stage, setting, seen) for setting in builder.reads)
+        stages[stage.name] = builder.build(stage, inputs, spec, *(seen[source] for source in reads[stage.name]))
+        inputs = seen[stage.name] = maps[stage.name]
+    return Network(stages, _head_builder(spec.head).build(spec.head, maps, spec), reads)
 
 
 def skeleton(spec: ArchSpec) -> tuple[nn.Module, Tensor]:
@@ -139,6 +147,26 @@ def _check_settings(given: Mapping[str, object], known: Mapping[str, object], wh
         raise SpecError(f"{where}: unknown setting '{unknown[0]}'. Allowed: {', '.join(known) or 'none'}.")
 
 
+LARGE = 10_000_000  # elements
+
+
+class _NoDefaultForLargeWeights(TorchFunctionMode):
+    """Leaves out PyTorch's default values of large convolutions and linear layers, since ``_initialize`` draws others.
+
+    Drawing is what takes time: VGG-16 has 138 million weights. Small weights are drawn twice, as PyTorch's layers do.
+    """
+
+    def __torch_function__(
+        self, function: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if function is nn.init.kaiming_uniform_:
+            weight = kwargs["tensor"] if "tensor" in kwargs else args[0]
+            if weight.numel() >= LARGE:
+                return nn.init.zeros_(weight)
+        return function(*args, **kwargs)
+
+
 def _initialize(network: nn.Module) -> None:
     """He initialization (arXiv 1502.01852) by fan-out for convolutions; bilinear for ×2 transposed ones.
 
@@ -147,6 +175,8 @@ def _initialize(network: nn.Module) -> None:
     for module in network.modules():
         if isinstance(module, nn.ConvTranspose2d) and module.kernel_size == (4, 4) and module.stride == (2, 2):
             bilinear_start(module)
+        elif isinstance(module, nn.ConvTranspose2d) and module.weight.numel() >= LARGE:
+            nn.init.kaiming_uniform_(module.weight, a=math.sqrt(5))  # PyTorch's default, which was left out
         elif isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
         elif isinstance(module, nn.Linear):
