@@ -36,6 +36,7 @@ PRECISIONS = ("fp32", "int8")
     help="fp32, int8 or fp32,int8.",
 )
 @click.option("--data", help="Images that int8 takes its ranges from: a sample's name or a folder.")
+@click.option("--nms", is_flag=True, help="Detection: also a file with decoding and suppression inside.")
 @click.option("--out", type=click.Path(path_type=Path), default="exported", help="Folder for the files.")
 def export(
     model: str,
@@ -44,6 +45,7 @@ def export(
     runtimes: tuple[str, ...],
     precisions: tuple[str, ...] | None,
     data: str | None,
+    nms: bool,
     out: Path,
 ) -> None:
     """Write MODEL as files that a mobile runtime loads.
@@ -57,13 +59,17 @@ def export(
     (1000 bytes).
     """
     from flyweight import flow
+    from flyweight.detection import export_boxes
 
     wanted_runtimes = tuple(dict.fromkeys(_ALIASES.get(name, name) for name in runtimes))
     candidate = flow.open_model(model, resolution=resolution, classes=classes)
     wanted = precisions or (candidate.precision,)
     _check(model, candidate, wanted, data)
+    if nms and (candidate.spec is None or candidate.spec.task != "detect" or "onnxruntime" not in wanted_runtimes):
+        raise UsageError("--nms is for detection networks exported to onnx: flyweight list --task detect names some.")
     made = [a for p in wanted for a in flow.export(candidate, out / p, wanted_runtimes, precision=p, data=data)]
-    _print(made)
+    boxes = [export_boxes(candidate, a) for a in made if a.runtime == "onnxruntime"] if nms else []
+    _print(made, boxes)
 
 
 def _check(model: str, candidate: Candidate, precisions: Sequence[str], data: str | None) -> None:
@@ -77,7 +83,7 @@ def _check(model: str, candidate: Candidate, precisions: Sequence[str], data: st
         raise UsageError("--precision int8 needs images for its ranges. Add --data, e.g. --data blue_marble.")
 
 
-def _print(artifacts: Sequence[Artifact]) -> None:
+def _print(artifacts: Sequence[Artifact], boxes: Sequence[Path]) -> None:
     from flyweight.cli._tables import print_table, say
 
     rows = [
@@ -88,6 +94,8 @@ def _print(artifacts: Sequence[Artifact]) -> None:
     print_table(["runtime", "precision", "file", "kB"], rows, left=3)
     for line in dict.fromkeys(f"note: {a.runtime} {a.precision}: {note}" for a in artifacts for note in a.notes):
         say(line)
+    for path in boxes:
+        say(f"with suppression inside, giving boxes, scores and classes: {path}")
 
 
 MEMBERS = {"export": export}
