@@ -75,12 +75,13 @@ def staged(module: nn.Module, example: object) -> Stage:
             f"{type(module).__name__} can't be copied, which tracing needs in order to leave it untouched: {error}. "
             "Keep open files, locks and generators out of the module, or give it a __deepcopy__."
         ) from error
+    kept = [*copied.parameters(), *copied.buffers()]  # a ScriptModule makes them anew unless they are held
     owned = _owned(copied)
     inverse = {id(copy_): original for original, copy_ in pairs}
     owned |= {id(inverse[i]): info for i, info in owned.items() if i in inverse}  # closures may reach the originals
     args = () if isinstance(given, Mapping) else given if isinstance(given, tuple) else (given,)
     kwargs = dict(given) if isinstance(given, Mapping) else {}
-    return Stage(copied, args, kwargs, owned, inverse, [t for pair in pairs for t in pair])
+    return Stage(copied, args, kwargs, owned, inverse, [*kept, *(t for pair in pairs for t in pair)])
 
 
 def stand_in_for(tensor: Tensor) -> Tensor:

@@ -160,6 +160,13 @@ def _matmul_bias(operation: _Operation) -> int:
     return operation.out.elements if _adds(operation) and operation.node.attr("beta") != 0 else 0
 
 
+def _bilinear(operation: _Operation) -> int:
+    """Per row: every filter's matrix times one input, then times the other; weight ``(K, I, J)``."""
+    first, _, weight = operation.read[:3]
+    filters, _, second = weight.shape
+    return first.elements // first.shape[-1] * (weight.elements + filters * second)
+
+
 def _sdpa(operation: _Operation) -> int:
     """Scores: batch · heads · L · S · E; weighted sum: batch · heads · L · S · E_v.
 
@@ -232,6 +239,7 @@ FORMULAS: Mapping[str, _Formula] = MappingProxyType(
         "conv_transpose": _Formula(_conv_transpose, lambda o: o.out.elements if o.biased(2) else 0),
         "linear": _Formula(_linear, lambda o: o.out.elements if o.biased(2) else 0),
         "matmul": _Formula(_matmul, _matmul_bias),
+        "bilinear": _Formula(_bilinear, lambda o: o.out.elements if o.biased(3) else 0),
         "sdpa": _Formula(_sdpa, elementwise=_sdpa_softmax),
         "lstm": _Formula(_recurrent, _recurrent_bias, _recurrent_elementwise),
         "gru": _Formula(_recurrent, _recurrent_bias, _recurrent_elementwise),

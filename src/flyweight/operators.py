@@ -50,7 +50,7 @@ REDUCTION_OPS: Mapping[str, int] = MappingProxyType(
         "linalg_vector_norm": 2, "var": 4, "std": 4, "var_mean": 4, "logsumexp": 3,
         "softmax": SOFTMAX, "log_softmax": SOFTMAX,
         "layer_norm": 6, "group_norm": 6, "instance_norm": 6,  # mean, variance (3), scale, shift
-        "rms_norm": 4,
+        "rms_norm": 4, "weight_norm": 4,  # square, sum, quotient, product
     }
 )  # fmt: skip
 
@@ -69,7 +69,7 @@ _SAME_NAME = """
     index gather index_select scatter index_put tril triu one_hot pixel_shuffle pixel_unshuffle
     channel_shuffle im2col col2im fill zero grid_sample sinh cosh asin acos atanh asinh acosh erfc erfinv
     logit fmax fmin hypot logaddexp xlogy sgn signbit floor_divide hardshrink softshrink bitwise_left_shift
-    bitwise_right_shift rrelu index_fill view_as_real view_as_complex
+    bitwise_right_shift rrelu index_fill view_as_real view_as_complex bilinear
 """
 _RENAMED: Mapping[str, str] = {
     "conv": "convolution _convolution cudnn_convolution mkldnn_convolution",
@@ -102,6 +102,7 @@ _RENAMED: Mapping[str, str] = {
     "grid_sample": "grid_sampler_2d grid_sampler_3d",
     "max_unpool": "max_unpool2d max_unpool3d",
     "rrelu": "rrelu_with_noise",
+    "weight_norm": "_weight_norm_interface",
     "dropout": "native_dropout",
     "random": "uniform normal random bernoulli exponential randperm multinomial",
     "bitwise_and": "__and__",

@@ -104,13 +104,34 @@ def _quiet_state() -> Iterator[None]:
         random.setstate(python_state)
 
 
+# What an error's text tells of its cause -> what to do; in PyTorch's own words, the first that fits.
+_CAUSES = (
+    (
+        "does not require grad",
+        "It computes gradients inside forward, which tracing can't follow. Trace the part that runs at inference.",
+    ),
+    (
+        "fake impl",
+        "That operator tells no shapes before it runs (quantized and sparse ones don't). Analyse the float, dense "
+        "network that it was made from.",
+    ),
+    (
+        "meta",
+        "Tracing has shapes, not values: keep .numpy(), .tolist(), lengths and the like out of forward, or trace the "
+        "parts before and behind it.",
+    ),
+    ("unallocated storage", "Tracing has shapes, not values: keep .tolist() and the like out of forward."),
+    ("maximum recursion depth", "Does it call itself without an end?"),
+    ("positional argument", "Pass all arguments: a tuple of positional ones, or a dict of keyword arguments."),
+)
+
+
 def _explain(error: Exception, recorder: _Recorder, example: Example) -> GraphError:
     where = f"layer '{recorder.failed_in(error) or '(root)'}'"
     shapes = ", ".join(str(tuple(tensor.shape)) for tensor in tensors_in(example)) or "no tensor"
-    return GraphError(
-        f"{where} failed on an example input of shape {shapes}: {type(error).__name__}: {str(error).rstrip('.')}. "
-        "Does the module accept this input?"
-    )
+    said = str(error).strip().split("\n")[0].split(", but there was no")[0].split(". ")[0].rstrip(".")
+    help_ = next((text for sign, text in _CAUSES if sign in str(error)), "Does the module accept this input?")
+    return GraphError(f"{where} failed on an example input of shape {shapes}: {type(error).__name__}: {said}. {help_}")
 
 
 def _named_tensors(value: Any, name: str) -> Iterator[tuple[str, Tensor]]:
@@ -160,6 +181,8 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         for path, module in stage.module.named_modules(remove_duplicate=False):
             self.paths.setdefault(id(module), []).append(path)
         for module in stage.module.modules():
+            if isinstance(module, torch.jit.ScriptModule):  # it takes no hooks: what it runs is its caller's
+                continue
             module.register_forward_pre_hook(self._enter, prepend=True, with_kwargs=True)
             module.register_forward_hook(self._leave, always_call=True)
         for tensor in stage.keep:
