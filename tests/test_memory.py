@@ -165,10 +165,24 @@ def inverted_residuals() -> nn.Module:
     return nn.Sequential(stem, Inverted(32, 16, 1, 1), Inverted(16, 24, 2), Inverted(24, 24, 1))
 
 
+class Gated(nn.Module):
+    """Keeps what it no longer needs in local variables."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.gate, self.value = nn.Conv2d(3, 8, 1), nn.Conv2d(8, 8, 1), nn.Conv2d(8, 8, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        features = self.stem(x)
+        gate, value = self.gate(features), self.value(features)
+        opened = gate.relu_().sigmoid()
+        return opened * value
+
+
 @pytest.mark.parametrize(
     "net",
-    [inverted_residuals(), build(mobilenet_v1(0.25, 64)), build(mobilenet_v1_deconv(64))],
-    ids=["inverted residuals", "mobilenet_v1", "deconv decoder"],
+    [inverted_residuals(), build(mobilenet_v1(0.25, 64)), build(mobilenet_v1_deconv(64)), Gated()],
+    ids=["inverted residuals", "mobilenet_v1", "deconv decoder", "local variables"],
 )
 def test_the_eager_peak_is_the_one_that_a_real_run_reaches(net: nn.Module) -> None:
     x = torch.zeros(1, 3, 64, 64)

@@ -104,7 +104,8 @@ class Graph:
 
     Attributes:
         unused: parameters and buffers that the module has, but that nothing read.
-        held: (activation, index of a node): a module was called with it, so eager PyTorch keeps it until that node ran.
+        held: (activation, index of a node): the network's own code refers to it until that node ran (as an argument, a
+        local variable), so eager PyTorch keeps it.
     """
 
     inputs: tuple[str, ...]

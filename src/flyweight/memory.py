@@ -9,8 +9,8 @@ Three readings of the same graph:
 - as written: a planner that frees eagerly (the default);
 - ``in_place``: element-wise operators, and a norm behind a convolution, write over their input where nothing reads it
   later, as runtimes do that fuse or reuse buffers;
-- ``eager``: PyTorch, where the caller of a module holds the module's input until the module returns, and the network's
-  input to the end.
+- ``eager``: PyTorch, where a tensor lives while the network's code refers to it: the caller of a module holds the
+  module's input until the module returns, a local variable holds its tensor, and the network's input lives to the end.
 """
 
 from __future__ import annotations

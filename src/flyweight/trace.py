@@ -150,10 +150,9 @@ def _named_tensors(value: Any, name: str) -> Iterator[tuple[str, Tensor]]:
 
 @dataclass
 class _Call:
-    """A module that is running: where, with which activations, and how often it called which of its children."""
+    """A module that is running: where, and how often it called which of its children."""
 
     path: str
-    inputs: tuple[str, ...] = ()
     calls: Counter[int] = field(default_factory=Counter)
 
 
@@ -170,6 +169,8 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.writes: Counter[int] = Counter()  # storage -> how often it was written in place
         self.seen: dict[int, int] = {}  # id of a tensor -> that number when it got its name
         self.held: dict[str, int] = {}
+        self.kept = {id(tensor) for tensor in stage.keep}
+        self.watched: dict[int, tuple[Tensor, str, int]] = {}  # id of a tensor -> it, its name, the recorder's own refs
         self.weights: set[str] = set()  # activations that depend on no input
         self.unknown_values: set[int] = (
             set()
@@ -204,16 +205,13 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         # One module under two names of the same parent: its calls take the names in turn.
         path = nearest[caller.calls[id(module)] % len(nearest)]
         caller.calls[id(module)] += 1
-        names = (self.names.get(id(tensor)) for tensor in tensors_in((args, kwargs)))
-        self.stack.append(_Call(path, tuple(name for name in names if name)))
+        self.stack.append(_Call(path))
 
     def _leave(self, module: nn.Module, args: Any, result: Any) -> None:
         error = sys.exc_info()[1]
         if error is not None and error is not self.failure[0]:
             self.failure = (error, self.stack[-1].path)
-        call = self.stack.pop()
-        for name in call.inputs:
-            self.held[name] = max(self.held.get(name, 0), len(self.nodes) - 1)
+        self.stack.pop()
 
     def failed_in(self, error: BaseException) -> str:
         """Return the path of the module in which ``error`` was raised; '' where unknown."""
@@ -236,6 +234,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if torch.Tag.data_dependent_output in func.tags or torch.Tag.dynamic_output_shape in func.tags:
             args = self._with_values(func, args)
         out = self._run(func, args, kwargs)
+        self._note_held()
         self._record(func, args, kwargs, out)
         return out
 
@@ -246,7 +245,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self.names[id(same)], self.seen[id(same)] = name, self.writes[_storage(same)]
         else:
             self.stage.owned[id(same)] = info
-        self.stage.keep.append(same)
+        self._keep(same)
         return same
 
     def _with_values(self, func: Any, args: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -284,6 +283,14 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             if not original.is_meta:
                 self.unknown_values.add(_storage(original))
         return _replaced(out, originals)
+
+    def _note_held(self) -> None:
+        """Note which activations the network's own code still refers to: eager PyTorch can't free those yet."""
+        for key, entry in list(self.watched.items()):
+            if sys.getrefcount(entry[0]) > entry[2]:
+                self.held[entry[1]] = len(self.nodes)
+            else:
+                del self.watched[key]
 
     def _record(self, func: Any, args: Any, kwargs: Any, out: Any) -> None:
         operands, attrs, written = _arguments(func, args, kwargs)
@@ -333,7 +340,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             return self.names[id(tensor)], None
         if id(tensor) not in self.stage.owned:  # e.g. a tensor made at import time, in a closure or a list
             self.stage.owned[id(tensor)] = info_of(self._unique("(constant)"), tensor, "constant")
-            self.stage.keep.append(tensor)
+            self._keep(tensor)
         return self.stage.owned[id(tensor)].name, self.stage.owned[id(tensor)]
 
     def _refresh(self, tensor: Tensor) -> None:
@@ -351,12 +358,19 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.nodes.append(Node(name, "alias", (source,), (name,), self.stack[-1].path, (), tuple(attrs)))
 
     def _activation(self, name: str, tensor: Tensor) -> str:
-        self.stage.keep.append(tensor)  # so that no id is used twice
+        self._keep(tensor)
         self.roots.setdefault(_storage(tensor), tensor)
         self.taken.add(name)
+        # Its own: kept, in the entry, as the root of its storage, and as the argument of getrefcount.
+        self.watched[id(tensor)] = tensor, name, 3 + (self.roots[_storage(tensor)] is tensor)
         self.names[id(tensor)], self.seen[id(tensor)] = name, self.writes[_storage(tensor)]
         self.infos[name] = info_of(name, tensor)
         return name
+
+    def _keep(self, tensor: Tensor) -> None:
+        if id(tensor) not in self.kept:  # so that no id is used twice
+            self.kept.add(id(tensor))
+            self.stage.keep.append(tensor)
 
     def _unique(self, name: str) -> str:
         chosen, count = name, 1
