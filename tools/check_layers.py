@@ -35,11 +35,11 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("ladder", "advise"),  # plans: sequences of edits, so above the transforms; advice: edits proposed and judged
     ("zoo", "transforms", "runtimes", "train", "saved", "pretrained"),
     ("evaluate",),  # preprocessing and scoring, which training, calibration and the parity check share
-    ("budget", "health", "latency", "roofline", "guidelines", "compare"),
+    ("budget", "health", "latency", "roofline", "guidelines", "compare", "placement"),
     ("profile",),
     ("build", "trace", "count", "memory", "field", "data", "tasks", "codec", "coupling"),
     ("blocks", "contracts", "device", "_meta", "_channels"),  # _meta: shapes for trace; _channels: the walk of coupling
-    ("labels",),  # of a tensor's elements, through operators that move them
+    ("labels", "traits"),  # of a tensor's elements, through operators that move them; of nodes, for a device's rules
     ("spec", "graph", "family", "files", "boxes"),
     ("errors", "operators", "axis"),  # operators: their names and kinds; axis: intervals, for field
 )
