@@ -35,7 +35,7 @@ from flyweight.data import load_dataset
 from flyweight.errors import FileError, RuntimeMissingError, SpecError, UsageError
 from flyweight.evaluate import example_input
 from flyweight.graph import Graph
-from flyweight.ladder import Plan, PlannedRung, plan_named, steps_of
+from flyweight.ladder import Plan, PlannedRung, plan_named, plan_of, steps_of
 from flyweight.measure import hardware, measure, measure_layers
 from flyweight.profile import Profile, profile_module
 from flyweight.report import load_report
@@ -85,7 +85,7 @@ def slim(
     """
     chosen_plan, planned, recipe = _planned(plan, rungs, short, steps)
     folder = Path(out)
-    _check_runtimes(runtimes)
+    check_runtimes(runtimes)
     dataset = load_dataset(data)  # before the folder is claimed: a misspelt name leaves nothing behind
     task = ZOO.get(chosen_plan.architecture).spec.task
     if dataset.task != task:
@@ -100,23 +100,23 @@ def slim(
         "runtimes": list(runtimes),
         "rungs": [rung.name for rung in planned],
         "samples_n": samples_n,
-        "made_of": _fingerprint(chosen_plan, recipe, dataset),
+        "made_of": fingerprint(chosen_plan, recipe, dataset),
     }
     progress = progress or Silent()
     context = Context(
         folder=folder, plan=chosen_plan, data=dataset, recipe=recipe, seed=seed, runtimes=runtimes, threads=threads,
-        samples_n=samples_n, tiles=_shown_tiles(dataset), progress=progress,
+        samples_n=samples_n, tiles=shown_tiles(dataset), progress=progress,
     )  # fmt: skip
     with files.held(folder):
-        asked = _claim(folder, settings)
-        report = _empty_report(context)
+        asked = claim(folder, settings)
+        report = empty_report(context)
         planned = chosen_plan.chosen(tuple(asked))
         progress.start(f"ladder on {dataset.name}", len(planned))
         for rung in planned:
             report = replace(report, rungs=(*report.rungs, make_rung(rung, context)))
             files.write_json(folder / "report.json", report.to_json())
             progress.advance(1, rung.name)
-            progress.say(_line(report.rungs[-1], report.headline))
+            progress.say(rung_line(report.rungs[-1], report.headline))
         progress.finish()
         render(folder)
     return report
@@ -151,13 +151,14 @@ def _planned(
     return chosen, chosen.chosen(names), recipe
 
 
-def _check_runtimes(names: tuple[str, ...]) -> None:
+def check_runtimes(names: tuple[str, ...]) -> None:
+    """Raise RuntimeMissingError where one of the runtimes is not installed."""
     for name in names:
         if reason := RUNTIMES.get(name).missing():
             raise RuntimeMissingError(reason)
 
 
-def _claim(folder: Path, settings: dict[str, Any]) -> list[str]:
+def claim(folder: Path, settings: dict[str, Any]) -> list[str]:
     """Note the run's settings in its folder; a folder that holds another run is refused.
 
     Returns:
@@ -181,7 +182,7 @@ def _words(value: Any) -> str:
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
-def _fingerprint(plan: Plan, recipe: Recipe, dataset: DataSet) -> str:
+def fingerprint(plan: Plan, recipe: Recipe, dataset: DataSet) -> str:
     """Return a digest of all that a rung depends on besides the run's settings."""
     data = (dataset.name, dataset.class_names, len(dataset.train), len(dataset.val), len(dataset.test))
     numbers = (dataset.mean, dataset.std, dataset.class_shares, dict(dataset.groups))
@@ -211,7 +212,7 @@ def _run_settings(folder: Path) -> dict[str, Any]:
     return run
 
 
-def _shown_tiles(dataset: DataSet) -> tuple[int, ...]:
+def shown_tiles(dataset: DataSet) -> tuple[int, ...]:
     """Return test images that show something: those whose rarest classes are largest, one of each neighbourhood."""
     weights = 1 / np.sqrt(np.maximum(np.asarray(dataset.class_shares), 1e-6))
     interest = []
@@ -223,7 +224,8 @@ def _shown_tiles(dataset: DataSet) -> tuple[int, ...]:
     return tuple(sorted(best[: 2 * SHOWN_TILES : 2] if len(best) >= 2 * SHOWN_TILES else best[:SHOWN_TILES]))
 
 
-def _empty_report(context: Context) -> Report:
+def empty_report(context: Context) -> Report:
+    """Return the report of a run that has no rung yet."""
     data = context.data
     tiles = tuple(
         TestTile(i, image_png_uri(data.test[i][0]), mask_png_uri(data.test[i][1], data.colors)) for i in context.tiles
@@ -265,7 +267,8 @@ def _version(package: str) -> str | None:
         return None
 
 
-def _line(rung: Rung, headline: str) -> str:
+def rung_line(rung: Rung, headline: str) -> str:
+    """Return a finished rung's figures in one line."""
     artifact = next(iter(rung.artifacts.values()))
     timing = rung.timings[0] if rung.timings else None
     figures = f"{artifact.metrics[headline] * 100:.2f} %, {artifact.bytes / 1e3:.0f} kB"
@@ -328,6 +331,8 @@ def open_spec(name: str, *, resolution: int | None = None, classes: int | None =
 def _weighted(name: str, resolution: int | None) -> Candidate | None:
     """Return the model that comes with weights of its own, or None for a zoo name and a spec file."""
     path = Path(name)
+    if path.suffix == ".onnx":
+        raise UsageError(f"{name}: an ONNX file has no module to change. It can be profiled and compared.")
     if path.suffix == ".safetensors":
         return load_candidate(path)[0]
     if path.is_dir() or (":" in name and Path(name.rpartition(":")[0]).is_dir()):
@@ -382,9 +387,9 @@ def context_of(folder: Path) -> Context:
     run = _run_settings(folder)
     dataset = load_dataset(run["data"])
     return Context(
-        folder=folder, plan=plan_named(run["plan"]), data=dataset, recipe=Recipe(steps=run["steps"]), seed=run["seed"],
-        runtimes=tuple(run["runtimes"]), threads=tuple(run["threads"]), samples_n=run["samples_n"],
-        tiles=_shown_tiles(dataset), progress=Silent(), may_train=False,
+        folder=folder, plan=plan_of(run["plan"], folder), data=dataset, recipe=Recipe(steps=run["steps"]),
+        seed=run["seed"], runtimes=tuple(run["runtimes"]), threads=tuple(run["threads"]), samples_n=run["samples_n"],
+        tiles=shown_tiles(dataset), progress=Silent(), may_train=False,
     )  # fmt: skip
 
 
@@ -408,7 +413,7 @@ def profile_model(
         UsageError, GraphError, ExportError, MeasurementError: as each step says.
     """
     if timed:
-        _check_runtimes((runtime,))
+        check_runtimes((runtime,))
     profile = profile_module(candidate.module, example_input(candidate), strict=strict)
     times = measurement = None
     if timed:
@@ -440,7 +445,7 @@ def export(
         UsageError: int8 without data, or an unknown name.
         RuntimeMissingError, ExportError, FileError: as each runtime says.
     """
-    _check_runtimes(tuple(runtimes))
+    check_runtimes(tuple(runtimes))
     if precision not in ("fp32", "int8"):
         raise UsageError(f"precision is '{precision}'; allowed are fp32 and int8.")
     if precision == "int8" and not candidate.quantization:

@@ -7,10 +7,16 @@ trained once more from new weights (Liu et al. 2019, arXiv 1810.05270: the archi
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
+from flyweight import files
 from flyweight.contracts import Transform
-from flyweight.errors import UsageError, unknown_name
+from flyweight.errors import FileError, FlyweightError, UsageError, unknown_name
+from flyweight.transforms import TRANSFORMS
 from flyweight.transforms.add_skips import AddSkips
 from flyweight.transforms.crelu import UseCReLU
 from flyweight.transforms.drop_blocks import DropBlocks
@@ -32,6 +38,7 @@ class PlannedRung:
         edits: the transforms, in order. trained: whether it is trained after them.
         fresh: start from new weights instead of the parent's. control: stands beside the ladder, for comparison.
         budget_of: it is trained until it has had as many steps as that rung's whole lineage; '': one recipe's steps.
+        steps: it is trained for so many instead; 0: as said above.
     """
 
     name: str
@@ -43,6 +50,7 @@ class PlannedRung:
     fresh: bool = False
     control: bool = False
     budget_of: str = ""
+    steps: int = field(default=0, repr=False)  # runs know plans of before by their repr
 
 
 @dataclass(frozen=True)
@@ -156,5 +164,47 @@ def steps_of(rung: PlannedRung, plan: Plan, steps: int) -> tuple[int, int]:
     if rung.budget_of:
         own = steps_of(known[rung.budget_of], plan, steps)[1] - inherited
     else:
-        own = steps if rung.trained else 0
+        own = (rung.steps or steps) if rung.trained else 0
     return own, inherited + own
+
+
+# ---- plans that grow while they are walked ----------------------------------------------------------------------
+
+AUTO = "auto"  # the first word of their names
+PLAN_FILE = "plan.json"
+
+
+def write_plan(plan: Plan, folder: Path) -> None:
+    """Write a plan into the folder of its run."""
+    rungs = [{**_plain(rung), "edits": [[edit.name, _plain(edit)] for edit in rung.edits]} for rung in plan.rungs]
+    files.write_json(folder / PLAN_FILE, {"name": plan.name, "architecture": plan.architecture, "rungs": rungs})
+
+
+def plan_of(name: str, folder: Path) -> Plan:
+    """Return the plan of a run by its name; one that grew with its run from the file there.
+
+    Raises:
+        UsageError: no plan has that name.
+        FileError: the file is missing or damaged.
+    """
+    if name.partition(" ")[0] != AUTO:
+        return plan_named(name)
+    path = folder / PLAN_FILE
+    data = files.read_json(path)
+    try:
+        return Plan(str(data["name"]), str(data["architecture"]), tuple(map(_rung, data["rungs"])), short=())
+    except (KeyError, TypeError, ValueError, AttributeError, FlyweightError) as error:
+        raise FileError(f"{path}: not a plan ({error}). Run the same slim command again.") from error
+
+
+def _plain(value: Any) -> dict[str, Any]:
+    return {entry.name: getattr(value, entry.name) for entry in dataclasses.fields(value)}
+
+
+def _rung(data: Mapping[str, Any]) -> PlannedRung:
+    edits = tuple(TRANSFORMS.get(name)(**{k: _frozen(v) for k, v in values.items()}) for name, values in data["edits"])
+    return PlannedRung(**{**data, "edits": edits})
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(map(_frozen, value)) if isinstance(value, list) else value

@@ -105,7 +105,7 @@ def make_rung(planned: PlannedRung, context: Context) -> Rung:
     artifacts, skipped = _artifacts(planned, candidate, context)
     scores = {name: _score(planned, artifact, reference, context) for name, artifact in artifacts.items()}
     timings = [t for name in artifacts for t in _timings(planned, artifacts[name], context)]
-    times = _layer_times(planned, artifacts[LAYER_RUNTIME], context) if LAYER_RUNTIME in artifacts else None
+    times = layer_times(planned, artifacts[LAYER_RUNTIME], context) if LAYER_RUNTIME in artifacts else None
     rows, unattributed_us = layer_rows(profile, times)
     own, total = steps_of(planned, context.plan, context.recipe.steps)
     assert candidate.spec is not None  # every rung comes from a spec
@@ -242,7 +242,7 @@ def _whole_artifact(folder: Path) -> Artifact | None:
     return artifact
 
 
-def _kept(path: Path, of: str, make: Callable[[], Any]) -> Any:
+def kept(path: Path, of: str, make: Callable[[], Any]) -> Any:
     """Return what ``make`` gives for ``of``, from the file where it lies there; made anew where that is of another."""
     try:
         record = files.read_json(path) if path.exists() else None
@@ -256,7 +256,7 @@ def _kept(path: Path, of: str, make: Callable[[], Any]) -> Any:
 
 def _score(planned: PlannedRung, artifact: Artifact, reference: Reference, context: Context) -> RungArtifact:
     path = context.rung_folder(planned.name) / artifact.runtime / "score.json"
-    record = _kept(path, artifact.sha256, lambda: _scored(planned, artifact, reference, context))
+    record = kept(path, artifact.sha256, lambda: _scored(planned, artifact, reference, context))
     return RungArtifact(
         runtime=artifact.runtime, runtime_version=artifact.runtime_version, precision=artifact.precision,
         file=str(artifact.files[0].relative_to(context.folder)), bytes=artifact.bytes, sha256=artifact.sha256,
@@ -297,7 +297,7 @@ def _timings(planned: PlannedRung, artifact: Artifact, context: Context) -> list
     for threads in context.threads:
         of = f"{artifact.sha256} beside {reference.sha256}, n {context.samples_n}"
         measured = partial(_measured, reference, artifact, threads, context.samples_n)
-        timings.append(RungTiming(**_kept(own / f"timings-{threads}.json", of, measured)))
+        timings.append(RungTiming(**kept(own / f"timings-{threads}.json", of, measured)))
         context.progress.advance(1, f"{timings[-1].median_ms:.2f} ms at {threads} thread{'s' * (threads > 1)}")
     context.progress.finish()
     return timings
@@ -314,7 +314,8 @@ def _timing(here: Measurement, there: Measurement) -> RungTiming:
     )
 
 
-def _layer_times(planned: PlannedRung, artifact: Artifact, context: Context) -> LayerTimes | None:
+def layer_times(planned: PlannedRung, artifact: Artifact, context: Context) -> LayerTimes | None:
+    """Measure a rung's artifact layer by layer, at one thread; None where the runtime can't tell."""
     def measured() -> Any:
         context.progress.start(f"{planned.name}: time per layer", 0)
         times = measure_layers(artifact, threads=1, n=context.samples_n)
@@ -322,7 +323,7 @@ def _layer_times(planned: PlannedRung, artifact: Artifact, context: Context) -> 
         return dataclasses.asdict(times) if times else None
 
     path = context.rung_folder(planned.name) / artifact.runtime / "layers.json"
-    data = _kept(path, f"{artifact.sha256}, n {context.samples_n}", measured)
+    data = kept(path, f"{artifact.sha256}, n {context.samples_n}", measured)
     return LayerTimes(**{**data, "rows": tuple(LayerTime(**row) for row in data["rows"])}) if data else None
 
 

@@ -20,7 +20,7 @@ from flyweight.errors import FlyweightError, UsageError
 from flyweight.evaluate import example_input
 from flyweight.measure import hardware, measure_layers, measure_pair
 from flyweight.profile import profile_module
-from flyweight.rung import LAYER_RUNTIME, _kept, exported
+from flyweight.rung import LAYER_RUNTIME, exported, kept
 from flyweight.transforms.quantize_int8 import QuantizeInt8
 
 NOISE_IMAGES = 8
@@ -97,7 +97,7 @@ def _layers(candidate: Candidate, folder: Path, threads: int, n: int) -> LayerTi
         times = measure_layers(artifact, threads=threads, n=n)
         return dataclasses.asdict(times) if times else None
 
-    data = _kept(artifact.files[0].parent / f"layers-{threads}.json", f"{artifact.sha256}, n {n}", measured)
+    data = kept(artifact.files[0].parent / f"layers-{threads}.json", f"{artifact.sha256}, n {n}", measured)
     return LayerTimes(**{**data, "rows": tuple(LayerTime(**row) for row in data["rows"])})
 
 
@@ -141,7 +141,7 @@ def _verified(candidate: Candidate, before: Artifact, finding: Finding, folder: 
         return [dataclasses.asdict(m) for m in measure_pair(before, artifact, threads=threads, n=n)]
 
     of = f"{artifact.sha256} beside {before.sha256}, {threads} threads, n {n}"
-    there, here = (Measurement(**data) for data in _kept(folder / f"timings-{threads}.json", of, measured))
+    there, here = (Measurement(**data) for data in kept(folder / f"timings-{threads}.json", of, measured))
     return Verified(finding, before_ms=_ms(there), measured_ms=_ms(there) - _ms(here), doubt=there.doubt or here.doubt)
 
 
