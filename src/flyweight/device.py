@@ -186,6 +186,17 @@ def get_device(name: str) -> Device:
     return read_device(FOLDER / f"{name}.toml")
 
 
+def get_tier(tier: int) -> Device:
+    """Return what networks for a class of hardware should use, as a device of kind ``tier``.
+
+    Raises:
+        UsageError: there is no such tier.
+    """
+    if tier not in TIERS:
+        raise UsageError(f"tier is {tier}; allowed are {TIERS[0]} (a microcontroller) to {TIERS[-1]} (a small GPU).")
+    return read_device(FOLDER / f"_tier{tier}.toml")
+
+
 @functools.lru_cache(maxsize=64)
 def read_device(path: Path) -> Device:
     """Read one file; errors as in ``get_device``."""

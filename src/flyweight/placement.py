@@ -162,6 +162,8 @@ def _judge(node: Node, op: str, form: Trait, graph: Graph, device: Device, preci
     if worst is not None:
         return worst
     reason = f"{becomes}no rule speaks of {_named(op, form)}"
+    if any(op in rule.ops or op in dict(rule.forms) for rule in device.rules):
+        return Layer(node, "unknown", f"{reason} in this form")
     if device.unlisted != "unknown":
         reason = f"{becomes}{_named(op, form)} is not in the list of what runs there"
     return Layer(node, device.unlisted, reason, device.unlisted_source)
@@ -209,6 +211,10 @@ def _fix(layer: Layer, graph: Graph, device: Device, precision: str) -> str:
         return _kernel_fix(node, graph, device, precision)
     if trait("form", node, graph) == "uneven" or "scale is" in layer.reason:
         return "`resize_input` so that sizes divide: k·2ⁿ pixels"
+    if node.op in ("reshape", "view", "transpose", "permute") and (
+        "rank is" in layer.reason or "may be above 1" in layer.reason
+    ):
+        return _WORDS["channel_shuffle", ""]
     return _WORDS.get((node.op, str(trait("form", node, graph))), _WORDS.get((node.op, ""), ""))
 
 
@@ -337,7 +343,7 @@ def _padding(graph: Graph, multiple: int) -> tuple[list[str], int]:
         if node.op in (*CONVOLUTIONS, "linear") and not node.attr("weight"):
             inputs, outputs = (int(str(trait(name, node, graph))) for name in ("input_channels", "output_channels"))
             sides = [outputs] if trait("form", node, graph) == "depthwise" else [inputs, outputs]
-            if set(node.inputs) & set(graph.inputs):
+            if trait("behind", node, graph) == "input":
                 sides = sides[-1:]
             if set(node.outputs) & set(graph.outputs):
                 sides = sides[:-1]

@@ -51,6 +51,8 @@ def rides_along(node: Node, graph: Graph) -> bool:
         return True
     if node.op == "pad" and _form(node, graph) == "none":
         return True
+    if node.op in _ADAPTIVE and _shape(node, graph) == _made(node, graph):
+        return True
     if node.op == "copy":  # of the same kind of numbers: nothing is left of it
         return graph.info(node.inputs[0]).dtype == graph.info(node.outputs[0]).dtype if node.inputs else True
     return node.op == "batch_norm" and _form(node, graph) == "folded"
@@ -132,7 +134,10 @@ def _groups(node: Node, graph: Graph) -> Trait:
 
 
 def _padding(node: Node, graph: Graph) -> Trait:
-    """``valid`` (none), ``same`` (TensorFlow's, which depends on the size) or ``explicit`` (an operator of its own)."""
+    """``valid`` (none), ``same`` (TensorFlow's, which depends on the size) or ``explicit`` (an operator of its own).
+
+    An average that leaves out the padding where TensorFlow's would be elsewhere is ``uncounted``: it has no such form.
+    """
     if node.op in _ADAPTIVE:
         return "valid" if _form(node, graph) == "window" else None
     if node.op not in (*CONVOLUTIONS, *_WINDOWED):
@@ -142,7 +147,10 @@ def _padding(node: Node, graph: Graph) -> Trait:
         return "valid"
     if node.op == "conv_transpose" or node.attr("ceil_mode"):
         return "explicit"
-    return "same" if all(_is_same(node, graph, axis, pad) for axis, pad in enumerate(given)) else "explicit"
+    same = all(_is_same(node, graph, axis, pad) for axis, pad in enumerate(given))
+    if node.op == "avg_pool":  # TensorFlow's leaves the padding out of the average
+        return "explicit" if node.attr("count_include_pad", True) else "same" if same else "uncounted"
+    return "same" if same else "explicit"
 
 
 def _is_same(node: Node, graph: Graph, axis: int, padding: int) -> bool:

@@ -14,6 +14,7 @@ from flyweight.cli._tables import MISSING, dims, si
 from flyweight.errors import UsageError, unknown_name
 
 if TYPE_CHECKING:
+    from flyweight.contracts import Progress
     from flyweight.zoo import ZooEntry
 
 TASKS = ("classify", "segment", "detect")
@@ -35,7 +36,11 @@ def amount(ctx: click.Context, param: click.Parameter, value: str | None) -> int
 
 @dataclass(frozen=True)
 class Filter:
-    """What an architecture must be; None asks nothing. ``family`` is a file of the zoo."""
+    """What an architecture must be; None asks nothing.
+
+    ``family`` is a file of the zoo, ``target`` a device that runs every layer itself, ``tier`` a class of hardware that
+    the network suits.
+    """
 
     pattern: str | None = None
     max_macs: int | None = None
@@ -43,31 +48,34 @@ class Filter:
     resolution: int | None = None
     task: str | None = None
     family: str | None = None
+    target: str | None = None
+    tier: int | None = None
 
     @property
     def asked(self) -> list[str]:
         """The options that ask for something, as they were given."""
-        names = ("max_macs", "max_params", "resolution", "task", "family")
+        names = ("max_macs", "max_params", "resolution", "task", "family", "target", "tier")
         return [f"--{n.replace('_', '-')} {getattr(self, n)}" for n in names if getattr(self, n) is not None]
 
 
-def rows(chosen: Filter) -> list[list[str]]:
+def rows(chosen: Filter, progress: Progress) -> list[list[str]]:
     """Return a row for every architecture that fits, by name.
 
     A figure that a filter needs and that was not published is counted, and marked by a star.
 
     Raises:
-        UsageError: no family has that name, or nothing fits.
+        UsageError: no family or device has that name, or nothing fits.
     """
     from flyweight.zoo import ZOO
 
     families = {file.rpartition(".")[2] for file in ZOO.files}
     if chosen.family is not None and chosen.family not in families:
         raise unknown_name("family", chosen.family, families)
+    entries = [(name, ZOO.get(name), origin.rpartition(".")[2]) for name, origin in sorted(ZOO.origins.items())]
+    candidates = [(name, entry) for name, entry, family in entries if _is_of(name, entry, family, chosen)]
     found = []
-    for name, origin in sorted(ZOO.origins.items()):
-        entry, family = ZOO.get(name), origin.rpartition(".")[2]
-        if _is_of(name, entry, family, chosen) and (figures := _figures(entry, chosen)) is not None:
+    for name, entry in _running(candidates, chosen, progress):
+        if (figures := _figures(entry, chosen)) is not None:
             found.append([name, entry.spec.task, _input(entry), *figures, _top1(entry)])
     if not found:
         asked = " ".join([*([repr(chosen.pattern)] if chosen.pattern else []), *chosen.asked])
@@ -113,6 +121,32 @@ def _is_of(name: str, entry: ZooEntry, family: str, chosen: Filter) -> bool:
         and chosen.family in (None, family)
         and chosen.resolution in (None, size.height, size.width)
     )
+
+
+def _running(
+    candidates: list[tuple[str, ZooEntry]], chosen: Filter, progress: Progress
+) -> Iterator[tuple[str, ZooEntry]]:
+    """Yield the architectures that the device and the tier asked for take, the cheap limits asked first."""
+    from flyweight.device import get_device, get_tier
+
+    devices = [
+        *([get_device(chosen.target)] if chosen.target else []),
+        *([get_tier(chosen.tier)] if chosen.tier else []),
+    ]
+    if not devices:
+        yield from candidates
+        return
+    from flyweight.placement import place
+    from flyweight.profile import profile_spec
+
+    within = [(name, entry) for name, entry in candidates if _figures(entry, chosen) is not None]
+    progress.start("tracing architectures", len(within))
+    for name, entry in within:
+        graph = profile_spec(entry.spec).graph
+        progress.advance(note=name)
+        if all(place(graph, device).wholly_native for device in devices):
+            yield name, entry
+    progress.finish()
 
 
 def _figures(entry: ZooEntry, chosen: Filter) -> tuple[str, str] | None:

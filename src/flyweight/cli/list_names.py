@@ -74,6 +74,7 @@ KINDS: dict[str, Callable[[], Iterable[tuple[str, str]]]] = {
     "flyweight list",
     "flyweight list architectures --max-macs 100M --task classify",
     "flyweight list architectures 'mobilenet_v?_*' --resolution 128",
+    "flyweight list architectures --target edge_tpu --max-macs 100M",
 )
 @click.argument("kind", type=click.Choice(["architectures", *sorted(KINDS)]), required=False)
 @click.argument("pattern", required=False)
@@ -82,6 +83,9 @@ KINDS: dict[str, Callable[[], Iterable[tuple[str, str]]]] = {
 @click.option("--resolution", type=click.IntRange(1, 8192), help="Input height or width, px.")
 @click.option("--task", type=click.Choice(TASKS), help="What the network does.")
 @click.option("--family", help="File of the zoo, e.g. mobilenet_v2.")
+@click.option("--target", help="Device that runs it wholly natively, see: flyweight targets.")
+@click.option("--tier", type=click.IntRange(1, 5), help="Hardware it suits: 1 microcontroller, 5 small GPU.")
+@click.option("-q", "--quiet", is_flag=True, help="No progress on stderr.")
 def list_names(
     kind: str | None,
     pattern: str | None,
@@ -90,6 +94,9 @@ def list_names(
     resolution: int | None,
     task: str | None,
     family: str | None,
+    target: str | None,
+    tier: int | None,
+    quiet: bool,
 ) -> None:
     """List the names that commands take.
 
@@ -100,9 +107,10 @@ def list_names(
     published, and marked *. Beside a runtime stands its version, or how to
     install it; beside a block or head its settings with their defaults.
     """
+    from flyweight.cli._progress import shown
     from flyweight.cli._tables import print_table, say
 
-    chosen = Filter(pattern, max_macs, max_params, resolution, task, family)
+    chosen = Filter(pattern, max_macs, max_params, resolution, task, family, target, tier)
     if chosen.asked and kind != "architectures":
         asked = " ".join(chosen.asked)
         raise UsageError(f"{asked} chooses among architectures. Use: flyweight list architectures {asked}.")
@@ -110,7 +118,9 @@ def list_names(
         if index:
             say()
         if name == "architectures":
-            print_table(COLUMNS, rows(chosen), left=3)
+            with shown(quiet) as progress:
+                found = rows(chosen, progress)
+            print_table(COLUMNS, found, left=3)
         else:
             print_table([name, ""], _matching(name, pattern), left=2)
 
