@@ -30,14 +30,14 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("auto",),  # slim --auto: the flow's rungs, planned as they are made
     ("flow",),
     ("verify",),  # advice on what is measured here, and its check
-    ("rung", "transfer", "detection"),  # one rung of a ladder; a network trained on other data; boxes out of a file
+    ("rung", "transfer", "detection", "calibration"),  # one rung of a ladder; a network trained on other data; boxes out of a file
     ("search", "report", "measure"),
     ("ladder", "advise"),  # plans: sequences of edits, so above the transforms; advice: edits proposed and judged
     ("zoo", "transforms", "runtimes", "train", "saved", "pretrained"),
     ("evaluate",),  # preprocessing and scoring, which training, calibration and the parity check share
     ("budget", "health", "latency", "roofline", "guidelines", "compare", "placement"),
     ("profile",),
-    ("build", "trace", "count", "memory", "field", "data", "tasks", "codec", "coupling"),
+    ("build", "trace", "onnx_graph", "count", "memory", "field", "data", "tasks", "codec", "coupling"),
     ("blocks", "contracts", "device", "_meta", "_channels"),  # _meta: shapes for trace; _channels: the walk of coupling
     ("labels", "traits"),  # of a tensor's elements, through operators that move them; of nodes, for a device's rules
     ("spec", "graph", "family", "files", "boxes"),

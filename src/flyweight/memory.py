@@ -8,7 +8,7 @@ Three readings of the same graph:
 
 - as written: a planner that frees eagerly (the default);
 - ``in_place``: element-wise operators, and a norm behind a convolution, write over their input where nothing reads it
-  later, as runtimes do that fuse or reuse buffers;
+  later, and zero padding before a convolution is the convolution's own, as in runtimes that fuse or reuse buffers;
 - ``eager``: PyTorch, where a tensor lives while the network's code refers to it: the caller of a module holds the
   module's input until the module returns, a local variable holds its tensor, and the network's input lives to the end.
 """
@@ -94,7 +94,7 @@ def _lives(graph: Graph, in_place: bool, eager: bool) -> list[_Life]:
     for index, node in enumerate(graph.nodes):
         aliases = node.aliases
         for name in node.outputs:
-            source = aliases.get(name) or (in_place and _reusable(node, name, index, graph, storage)) or None
+            source = aliases.get(name) or (in_place and _reused(node, name, index, graph, storage)) or None
             if source in storage:
                 share(name, storage[source])
             elif source is None and not node.attr("weight"):
@@ -111,6 +111,19 @@ def _last_reads(graph: Graph, eager: bool) -> dict[str, int]:
         for name, index in graph.held:
             last[name] = max(last.get(name, 0), index)
     return last
+
+
+def _reused(node: Node, output: str, index: int, graph: Graph, storage: dict[str, _Life]) -> str | None:
+    return _padded(node, output, graph) or _reusable(node, output, index, graph, storage)
+
+
+def _padded(node: Node, output: str, graph: Graph) -> str | None:
+    """Return the input of zero padding that only convolutions read: they pad by themselves, without a copy."""
+    if node.op != "pad" or node.attr("aten") != "constant_pad_nd" or node.attr("value") not in (None, 0, 0.0):
+        return None
+    readers = graph.consumers[output]
+    convolves = all(reader.op == "conv" and reader.operands[0] == output for reader in readers)
+    return node.operands[0] if readers and convolves and output not in graph.outputs else None
 
 
 def _reusable(node: Node, output: str, index: int, graph: Graph, storage: dict[str, _Life]) -> str | None:

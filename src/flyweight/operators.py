@@ -28,10 +28,11 @@ ELEMENTWISE_OPS: Mapping[str, int] = MappingProxyType(
             "atan atan2 erf tanh sign floor ceil round trunc frac maximum minimum where remainder fmod "
             "masked_fill isnan isinf nan_to_num eq ne lt le gt ge logical_and logical_or logical_not logical_xor "
             "bitwise_and bitwise_or bitwise_not bitwise_xor relu threshold sinh cosh asin acos atanh asinh acosh "
-            "erfc erfinv fmax fmin sgn signbit floor_divide bitwise_left_shift bitwise_right_shift rrelu",
+            "erfc erfinv fmax fmin sgn signbit floor_divide bitwise_left_shift bitwise_right_shift rrelu "
+            "dequantize",
             2: "hypot xlogy logit hardshrink softshrink clamp relu6 hardtanh prelu leaky_relu addcmul addcdiv "
             "dropout alpha_dropout feature_dropout feature_alpha_dropout batch_norm",
-            3: "logaddexp elu selu celu lerp",
+            3: "logaddexp elu selu celu lerp quantize",  # quantize: divide, round, clamp
             4: "sigmoid hardsigmoid softplus log_sigmoid",  # negate, exponential, add, divide; add, clamp twice, divide
             5: "silu hardswish gelu glu",  # a sigmoid's four and a product
             6: "mish",

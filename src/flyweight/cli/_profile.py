@@ -69,7 +69,14 @@ def as_json(found: ModelProfile) -> dict[str, Any]:
     return {
         "name": found.name,
         "input_shape": list(found.input_shape),
-        "counted": {"macs": found.macs, "params": found.params, "peak_activation_bytes": found.peak_activation_bytes},
+        "counted": {
+            "macs": found.macs,
+            "params": found.params,
+            "weight_bytes": found.profile.param_bytes,
+            "peak_activation_bytes": found.peak_activation_bytes,
+            "peak_layer": found.profile.peak.node.module if found.profile.peak else None,
+            **_peaks(found),
+        },
         "measured": dataclasses.asdict(found.measurement) if found.measurement else None,
         "measured_layers": measured_layers,
         "layers": [{name: getattr(row, name) for name in COLUMNS} for row in found.rows],
@@ -78,13 +85,47 @@ def as_json(found: ModelProfile) -> dict[str, Any]:
 
 def kinds(found: ModelProfile) -> list[str]:
     """Return the lines that say which figures are counted and which measured, and how."""
-    lines = [f"counted: peak activations {found.peak_activation_bytes / 1000:,.0f} kB (float32, batch 1)"]
+    lines = _memory_lines(found)
     if m := found.measurement:
         lines.append(
             f"measured: whole network {m.median_ms:.3g} ms (10th to 90th percentile {m.p10_ms:.3g} to {m.p90_ms:.3g}, "
             f"n = {m.n}) in {m.runtime}, {_threads(m.threads)}, {m.hardware}"
         )
     return lines
+
+
+def _peaks(found: ModelProfile) -> dict[str, int]:
+    """Return the peak where a runtime fuses and reuses buffers, and eager PyTorch's, which a file doesn't have."""
+    from flyweight.memory import peak_activation
+
+    if not found.graph.nodes:
+        return {}
+    peaks = {"peak_fused_bytes": peak_activation(found.graph, in_place=True).bytes}
+    if found.graph.held:
+        peaks["peak_eager_bytes"] = peak_activation(found.graph, eager=True).bytes
+    return peaks
+
+
+def _memory_lines(found: ModelProfile) -> list[str]:
+    peaks, peak = _peaks(found), found.profile.peak
+    where = f" at {peak.node.module or '(root)'} ({peak.node.op})" if peak else ""
+    lines = [f"counted: peak activations {_kb(found.peak_activation_bytes)}{where}, batch 1"]
+    if peaks:
+        eager = f"{_kb(peaks['peak_eager_bytes'])} in eager PyTorch; " if "peak_eager_bytes" in peaks else ""
+        lines.append(
+            f"counted: {_kb(peaks['peak_fused_bytes'])} where layers are fused; {eager}"
+            f"weights {_kb(found.profile.param_bytes)}"
+        )
+    if m := found.measurement:
+        lines.append(
+            f"measured: peak memory of the process {m.peak_rss_bytes / 1e6:,.0f} MB, "
+            f"{m.baseline_rss_bytes / 1e6:,.0f} MB of it before the network was loaded"
+        )
+    return lines
+
+
+def _kb(size: int) -> str:
+    return f"{size / 1000:,.0f} kB"
 
 
 def _threads(count: int) -> str:

@@ -55,20 +55,28 @@ def compare(
     with --time: microseconds (µs) per layer, medians.
     """
     from flyweight import files, flow
-    from flyweight.cli import _budget, _compare
+    from flyweight.cli import _budget, _compare, _onnx
     from flyweight.cli._progress import shown
     from flyweight.cli._tables import console, print_table, say
     from flyweight.compare import compare as compared
 
     if max_slower is not None and not timed:
         raise click.UsageError("--max-slower needs a measurement. Add --time.")
-    a, b = (flow.open_model(name, resolution=resolution, classes=classes) for name in (model_a, model_b))
-    first, second = (flow.profile_model(c, name, timed=False).profile for c, name in ((a, model_a), (b, model_b)))
+    names = (model_a, model_b)
+    if timed and any(map(_onnx.is_file, names)):
+        raise click.UsageError(
+            "ONNX files are counted, not timed. Leave --time out, or name the models they came from."
+        )
+    opened = [None if _onnx.is_file(n) else flow.open_model(n, resolution=resolution, classes=classes) for n in names]
+    first, second = (
+        (flow.profile_model(c, n, timed=False) if c else _onnx.profile_file(n, resolution, classes)).profile
+        for c, n in zip(opened, names, strict=True)
+    )
     clock = _compare.Clock()
-    if timed:
+    if timed and (a := opened[0]) and (b := opened[1]):
         with shown(quiet) as progress:
             clock = _compare.measured(a, b, threads, progress)
-    found = compared(first, second, (model_a, model_b), clock.layers_us, clock.medians_ms, clock.notes)
+    found = compared(first, second, names, clock.layers_us, clock.medians_ms, clock.notes)
     if json_file:
         files.write_json(json_file, found.to_json())
     if csv_file:

@@ -17,6 +17,7 @@ from flyweight.cli._command import command, model_options
     "flyweight profile mobilenet_v1_1.0_224 --all",
     "flyweight profile runs/ladder:v2.2.2 --depth 2 --no-time",
     "flyweight profile my_net.py:build --resolution 160 --csv layers.csv",
+    "flyweight profile exported/model.onnx --all",
     "flyweight profile my_net.toml --max-macs 300M --max-peak 6MB --max-ms 5",
     "flyweight profile mobilenet_v3_small_1.0 --roofline --guidelines",
 )
@@ -53,23 +54,29 @@ def profile(
     """Show what each layer of MODEL costs, the dearest first.
 
     MODEL is a name of the zoo (see: flyweight list), a spec (.json), saved
-    weights (.safetensors), a rung of a run (runs/ladder:v2.2.2), or a function
-    that returns a torch module (file.py:function; the file is executed).
+    weights (.safetensors), an ONNX file (.onnx; counted only), a rung of a run
+    (runs/ladder:v2.2.2), or a function that returns a torch module
+    (file.py:function; the file is executed).
 
     Counted: MACs (multiply-accumulates) and parameters, batch 1. Measured:
     milliseconds (ms) per inference in a runtime, medians.
     """
     from flyweight import files, flow
-    from flyweight.cli import _profile
+    from flyweight.cli import _onnx, _profile
     from flyweight.cli._tables import dims, print_whole, say
     from flyweight.report.terminal import profile_table
 
+    from_file, wanted = _onnx.is_file(model), timed
+    timed = timed and not from_file
     asked = Asked.of(options, timed)
     budget = budget_of(options, timed)
-    candidate = flow.open_model(model, resolution=resolution, classes=classes)
-    found = flow.profile_model(
-        candidate, model, runtime=asked.runtime, threads=threads, timed=timed, strict=asked.strict
-    )
+    if from_file:
+        found = _onnx.profile_file(model, resolution, classes, strict=asked.strict)
+    else:
+        candidate = flow.open_model(model, resolution=resolution, classes=classes)
+        found = flow.profile_model(
+            candidate, model, runtime=asked.runtime, threads=threads, timed=timed, strict=asked.strict
+        )
     if asked.strict:
         check_busy(found)
     analysis = Analysis(asked, found)
@@ -83,6 +90,8 @@ def profile(
     say()
     for line in (*_profile.kinds(found), *time_lines(found, asked.runtime)):
         say(line)
+    if from_file and wanted:
+        say(_onnx.NOT_MEASURED)
     enforce(judged(found, budget))
 
 
