@@ -30,7 +30,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("auto",),  # slim --auto: the flow's rungs, planned as they are made
     ("flow",),
     ("verify",),  # advice on what is measured here, and its check
-    ("rung", "transfer", "detection", "calibration"),  # one rung of a ladder; a network trained on other data; boxes out of a file
+    ("rung", "transfer", "detection", "calibration"),  # a rung; training on other data; boxes; the latency table
     ("search", "report", "measure"),
     ("ladder", "advise"),  # plans: sequences of edits, so above the transforms; advice: edits proposed and judged
     ("zoo", "transforms", "runtimes", "train", "saved", "pretrained"),
