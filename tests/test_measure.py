@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flyweight import measure as measure_module
-from flyweight.contracts import Artifact
+from flyweight.contracts import Artifact, Measurement
 from flyweight.errors import FileError, MeasurementError, RuntimeMissingError
-from flyweight.measure import hardware, measure, measure_layers, measure_pair
+from flyweight.measure import hardware, measure, measure_group, measure_layers, measure_pair
 from flyweight.measure._process import LoadedWorker
 from flyweight.runtimes.onnxruntime import OnnxRuntime
 from tests.runtimes import nets
@@ -74,6 +74,23 @@ def test_only_one_of_a_pair_computes_at_a_time_and_the_order_alternates(
     monkeypatch.setattr(LoadedWorker, "ask", ask)
     measure_pair(replace(artifact, runtime_version="a"), replace(artifact, runtime_version="b"), n=5, rounds=2)
     assert asked == [("a", 3), ("b", 3), ("b", 2), ("a", 2)]  # there, and back again
+
+
+def test_one_of_a_group_that_dies_costs_only_its_own_place(artifact: Artifact, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = LoadedWorker.ask
+
+    def ask(self: LoadedWorker, task: str, **settings: int) -> dict[str, object]:
+        if task == "run" and self.artifact.runtime_version == "dies":
+            self.process.kill()
+            self.process.wait()
+        return real(self, task, **settings)
+
+    monkeypatch.setattr(LoadedWorker, "ask", ask)
+    dying, broken = replace(artifact, runtime_version="dies"), replace(artifact, sha256="0" * 64)
+    first, second, third = measure_group((dying, artifact, broken), n=6, rounds=3)
+    assert isinstance(first, MeasurementError) and "killed by signal 9" in str(first)
+    assert isinstance(second, Measurement) and second.n == 6
+    assert isinstance(third, FileError) and "not what was exported" in str(third)
 
 
 def test_layers_are_measured_in_a_fresh_process(artifact: Artifact) -> None:

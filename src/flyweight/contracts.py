@@ -245,7 +245,8 @@ class Measurement:
     ``median_ms``, ``p10_ms`` and ``p90_ms`` are of all n samples' wall clock;
     ``busy`` is wall time over CPU time at one thread; at more, one plus the share of a core that each thread lacked
     beside other processes: above BUSY the machine was doing something else. ``cpu_median_ms`` is that of all threads
-    together.
+    together. ``energy_mj`` is the processor package's per inference, whatever else ran on it; None where the machine
+    has no counter that may be read.
     """
 
     runtime: str
@@ -262,6 +263,7 @@ class Measurement:
     first_ms: float
     peak_rss_bytes: int
     baseline_rss_bytes: int  # the same process before the artifact was loaded
+    energy_mj: float | None = field(default=None, kw_only=True)
 
     @property
     def doubt(self) -> str:

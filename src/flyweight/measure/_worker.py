@@ -23,6 +23,7 @@ import numpy as np
 
 from flyweight.contracts import Artifact
 from flyweight.errors import FlyweightError
+from flyweight.measure import _energy
 from flyweight.runtimes import RUNTIMES
 
 WARM_UP = 3  # untimed inferences before every turn: caches and clock are the other process's by then
@@ -46,17 +47,25 @@ class Worker:
         return {"load_ms": (loaded - start) / 1e6, "first_ms": (ran - loaded) / 1e6, "baseline_rss_bytes": baseline}
 
     def run(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        """Time ``n`` inferences after a few of warm-up: wall clock, and CPU time of all threads."""
+        """Time ``n`` inferences after a few of warm-up: wall clock, CPU time of all threads, energy."""
         wall, cpu = [], []
         for _ in range(WARM_UP):
             self.predict(self.image)
+        counted = _energy.counters()
         for _ in range(int(request["n"])):
             cpu_start, start = time.process_time_ns(), time.perf_counter_ns()
             self.predict(self.image)
             end, cpu_end = time.perf_counter_ns(), time.process_time_ns()
             wall.append(end - start)
             cpu.append(cpu_end - cpu_start)
-        return {"wall_ns": wall, "cpu_ns": cpu}
+        return {"wall_ns": wall, "cpu_ns": cpu, "energy_uj": _energy.used_uj(counted, _energy.counters())}
+
+    def outputs(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """Run inputs ``(n, C, H, W)`` from a ``.npy`` file and write the outputs into another."""
+        inputs = np.load(request["inputs"], mmap_mode="r", allow_pickle=False)
+        found = [self.predict(np.array(inputs[index : index + 1])) for index in range(len(inputs))]
+        np.save(request["outputs"], np.concatenate(found), allow_pickle=False)
+        return {"n": len(found)}
 
     def memory(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """Return the largest resident memory and the CPU time of this process so far."""
@@ -71,6 +80,7 @@ class Worker:
         """Answer one request; what goes wrong on purpose is answered too."""
         tasks: Mapping[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
             "load": self.load, "run": self.run, "memory": self.memory, "layers": self.layers,
+            "outputs": self.outputs,
         }  # fmt: skip
         try:
             return tasks[request["task"]](request)
