@@ -27,7 +27,7 @@ MAX_LINES = 500
 ROWS: tuple[tuple[str, ...], ...] = (
     ("__main__",),
     ("cli", "testing"),
-    ("auto",),  # slim --auto: the flow's rungs, planned as they are made
+    ("auto", "bench"),  # slim --auto: the flow's rungs, planned as they are made; a network in every runtime
     ("flow",),
     ("verify",),  # advice on what is measured here, and its check
     ("rung", "transfer", "detection", "calibration"),  # a rung; training on other data; boxes; the latency table
