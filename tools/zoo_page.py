@@ -11,14 +11,23 @@ import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
+from flyweight.device import device_names, get_device
 from flyweight.field import Field, receptive_fields
+from flyweight.placement import place
 from flyweight.profile import Profile, profile_spec
 from flyweight.zoo import ZOO, ZooEntry
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "zoo.md"
 MISSING = "–"
-COLUMNS = ("architecture", "input", "params", "MACs", "peak MB", "field px", "top-1 %", "source")
+COLUMNS = ("architecture", "input", "params", "MACs", "peak MB", "field px", "top-1 %", "runs natively on", "source")
+SHORT = MappingProxyType(  # device -> its name in the narrow column; one that is missing here has its own
+    {
+        "amd_dpu": "DPU", "coreml_ane": "ANE", "edge_tpu": "TPU", "ethos_u": "Ethos", "hexagon_htp": "HTP",
+        "onnxruntime": "ORT", "rknn": "RKNN", "stm32n6": "N6", "tflite": "TFLite", "tflite_micro": "TFLM",
+    }
+)  # fmt: skip
 HEAD = """# The zoo
 
 <!-- written by tools/zoo_page.py -->
@@ -32,6 +41,9 @@ fully connected layers), the peak of live activations in MB (10⁶ bytes, float3
 last stage in pixels (*all*: the whole image, as behind squeeze-and-excitation). Where an exact count was
 published (*p*), the tests hold the count equal to it. Top-1 accuracy on ImageNet is what the source says of its
 own weights; it was not measured here.
+
+*Runs natively on*: the devices that run every layer themselves by their published rules, of
+{devices}. Rules, sources and how far to trust them: [targets.md](targets.md).
 """
 
 
@@ -59,7 +71,8 @@ def zoo_files() -> tuple[str, ...]:
 
 def head() -> str:
     """Return what stands before the first family."""
-    return HEAD.format(count=sum(len(members_of(file)) for file in zoo_files()))
+    devices = ", ".join(f"{short(name)} (`{name}`)" if name in SHORT else f"`{name}`" for name in device_names())
+    return HEAD.format(count=sum(len(members_of(file)) for file in zoo_files()), devices=devices)
 
 
 def members_of(file: str) -> dict[str, ZooEntry]:
@@ -77,7 +90,7 @@ def section(file: str) -> str:
         [
             heading(file), "", about, "",
             f"| {' | '.join(COLUMNS)} |",
-            "|---|---|" + "--:|" * 5 + "---|",
+            "|---|---|" + "--:|" * 5 + "---|---|",
             *(row(name, entry, marks) for name, entry in members.items()),
             "",
             *(f"- {mark}: {source}" for source, mark in marks.items()),
@@ -103,6 +116,7 @@ def row(name: str, entry: ZooEntry, marks: dict[str, str]) -> str:
         f"{found.peak_bytes / 1e6:,.2f}",
         field_text(found.field),
         MISSING if entry.top1 is None else f"{entry.top1:.1f}",
+        targets_text(found.targets),
         ", ".join(marks[source] for source in sources_of(entry)),
     ]
     return f"| {' | '.join(cells)} |"
@@ -131,6 +145,7 @@ class Figures:
     macs: int
     peak_bytes: int
     field: Field | None
+    targets: tuple[str, ...]
 
 
 def figures(entry: ZooEntry) -> Figures:
@@ -140,7 +155,9 @@ def figures(entry: ZooEntry) -> Figures:
         UnknownOperatorError: an operator has no formula, so that the sums would be too small.
     """
     found = profile_spec(entry.spec, strict=True)
-    return Figures(found.params, found.macs, found.peak_activation_bytes, last_field(found, entry.spec.stages[-1].name))
+    last = last_field(found, entry.spec.stages[-1].name)
+    targets = tuple(name for name in device_names() if place(found.graph, get_device(name)).wholly_native)
+    return Figures(found.params, found.macs, found.peak_activation_bytes, last, targets)
 
 
 def last_field(found: Profile, stage: str) -> Field | None:
@@ -148,6 +165,20 @@ def last_field(found: Profile, stage: str) -> Field | None:
     inside = f"encoder.{stage}"
     last = [node for node in found.graph.nodes if node.module == inside or node.module.startswith(f"{inside}.")][-1]
     return receptive_fields(found.graph)[last.outputs[0]]
+
+
+def targets_text(targets: Sequence[str]) -> str:
+    """Return the devices that run it, or, where those are most, the ones that don't."""
+    missing = [name for name in device_names() if name not in targets]
+    if not missing:
+        return "all"
+    few = len(missing) >= len(targets)
+    return f"{'' if few else 'all but '}{', '.join(map(short, targets if few else missing))}" or MISSING
+
+
+def short(device: str) -> str:
+    """Return a device's name as the column has it."""
+    return SHORT.get(device, device)
 
 
 def field_text(field: Field | None) -> str:

@@ -4,6 +4,7 @@ import re
 
 import pytest
 
+from flyweight.device import device_names
 from flyweight.profile import profile_spec
 from flyweight.zoo import ZOO
 from tools import zoo_page
@@ -37,6 +38,7 @@ def test_row_gives_counted_figures_and_marks_the_published_ones() -> None:
         f"{peak / 1e6:.2f}",
         "315",
         "70.9",
+        "all",
         "a |",
     ]
 
@@ -49,4 +51,12 @@ def test_what_was_not_published_has_no_mark() -> None:
     entry = ZOO.get("mobilenet_v1_deconv")
     cells = zoo_page.row("mobilenet_v1_deconv", entry, {entry.source: "a"}).split(" | ")
     assert [cell for cell in cells if cell.endswith(" p")] == []
-    assert cells[-2] == zoo_page.MISSING
+    assert cells[-3] == zoo_page.MISSING
+
+
+def test_targets_are_named_or_where_they_are_most_the_ones_left_out() -> None:
+    every = device_names()
+    assert zoo_page.targets_text(every) == "all"
+    assert zoo_page.targets_text([name for name in every if name != "edge_tpu"]) == "all but TPU"
+    assert zoo_page.targets_text(["ncnn", "onnxruntime"]) == "ncnn, ORT"
+    assert zoo_page.targets_text([]) == zoo_page.MISSING
