@@ -320,6 +320,20 @@ class LayerTimes:
         return sums
 
 
+@dataclass(frozen=True)
+class Intermediate:
+    """What one node of an artifact computed for one image.
+
+    ``name`` is the value's, ``reads`` are the names of those that it was computed from; ``module`` where it is known.
+    """
+
+    name: str
+    op: str
+    reads: tuple[str, ...]
+    value: Array
+    module: str | None = None
+
+
 @runtime_checkable
 class Transform(Protocol):
     """One edit. A member is a frozen dataclass whose fields are its settings.
@@ -362,6 +376,9 @@ class Runtime(Protocol):
 
     def layer_times(self, artifact: Artifact, threads: int, n: int) -> LayerTimes | None:
         """Return the time per layer; None where the runtime can't tell."""
+
+    def intermediates(self, artifact: Artifact, image: Array) -> tuple[Intermediate, ...]:
+        """Return what every node computes for one image, in order of execution; () where the runtime can't tell."""
 
 
 class Progress(Protocol):

@@ -24,6 +24,9 @@ class Shifted:
     def load(self, artifact: Artifact, threads: int) -> Any:
         return lambda inputs: nets.outputs(self.candidate, inputs) + np.float32(self.shift)
 
+    def intermediates(self, artifact: Artifact, image: Any) -> tuple[Any, ...]:
+        return ()
+
 
 def compare(share: float, precision: Precision = "fp32") -> tuple[float, float]:
     candidate, inputs = nets.small(), nets.images()

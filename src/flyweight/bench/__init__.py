@@ -20,7 +20,7 @@ from flyweight.bench._made import Made, Planned, Way, make, one_line, plan
 from flyweight.bench._score import accuracy, fidelity
 from flyweight.bench.value import Bench, BenchRow, Fidelity
 from flyweight.contracts import Measurement, Progress, Silent
-from flyweight.errors import FlyweightError, UsageError
+from flyweight.errors import FlyweightError, MeasurementError, UsageError
 from flyweight.flow import environment
 from flyweight.measure import measure_group
 from flyweight.measure._process import LoadedWorker
@@ -131,7 +131,14 @@ def _judge(made: Made, settings: Settings) -> Fidelity:
     with LoadedWorker(made.artifact, 1, OUTPUTS_TIMEOUT_S) as worker:
         worker.ask("outputs", inputs=str(made.inputs_file), outputs=str(target))
     outputs = np.load(target, allow_pickle=False)
-    return _scored(outputs, fidelity(outputs, made.reference), made, settings)
+    found = fidelity(outputs, made.reference)
+    allowed = RUNTIMES.get(made.artifact.runtime).rtol
+    if made.artifact.precision == "fp32" and found.largest is not None and found.largest > allowed:
+        raise MeasurementError(
+            f"on {made.inputs} it differs from PyTorch by {found.largest:.2g} of the largest output; "
+            f"{made.artifact.runtime} is allowed {allowed:.0g}."
+        )
+    return _scored(outputs, found, made, settings)
 
 
 def _scored(outputs: Array, found: Fidelity, made: Made, settings: Settings) -> Fidelity:

@@ -8,6 +8,7 @@ import numpy as np
 
 from flyweight.contracts import Artifact, Candidate, Runtime
 from flyweight.errors import ExportError, ParityError
+from flyweight.runtimes._departure import explained
 
 if TYPE_CHECKING:
     from flyweight.contracts import Array
@@ -63,10 +64,13 @@ def check_parity(candidate: Candidate, artifact: Artifact, runtime: Runtime, inp
     difference = np.abs(found - wanted) / scale
     largest, mean = float(difference.max()), float(difference.mean())
     if not np.isfinite(largest):
-        raise ParityError(f"{artifact.files[0].name}: outputs hold NaN or infinity, PyTorch's don't.")
+        said = f"{artifact.files[0].name}: outputs hold NaN or infinity, PyTorch's don't."
+        raise ParityError(f"{said} {explained(candidate, artifact, runtime, inputs)}".strip())
     if artifact.precision == "fp32" and largest > runtime.rtol:
-        raise ParityError(
+        worst = int(difference.reshape(len(inputs), -1).max(1).argmax())
+        said = (
             f"{artifact.files[0].name}: differs from PyTorch by {largest:.2g} of the largest output; "
             f"{runtime.name} is allowed {runtime.rtol:.0g}."
         )
+        raise ParityError(f"{said} {explained(candidate, artifact, runtime, inputs[worst : worst + 1])}".strip())
     return largest, mean

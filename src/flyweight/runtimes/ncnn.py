@@ -12,7 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flyweight.contracts import Artifact, Candidate, LayerTimes, Predict
+from flyweight.contracts import Artifact, Candidate, Intermediate, LayerTimes, Predict
 from flyweight.errors import ExportError, FileError
 from flyweight.graph import Graph, Node
 from flyweight.runtimes import _artifact
@@ -110,6 +110,19 @@ class Ncnn:
         Extracting one blob after the other gives sums of up to 181 % of the whole run, which is worse than no answer.
         """
         return None
+
+    def intermediates(self, artifact: Artifact, image: Array) -> tuple[Intermediate, ...]:
+        """Return what every layer computes for one image ``(1, C, H, W)``, each without its batch."""
+        from flyweight.runtimes._ncnn_file import parse_param
+
+        _artifact.check_files(artifact)
+        layers = [layer for layer in parse_param(artifact.files[0].read_text()) if layer.inputs]
+        net = load_net(artifact.files[0], artifact.files[1], 1, keep_blobs=True)
+        names = tuple(name for layer in layers for name in layer.outputs)
+        values = dict(zip(names, run_net(net, image[0], names), strict=True))
+        return tuple(
+            Intermediate(name, layer.type, layer.inputs, values[name]) for layer in layers for name in layer.outputs
+        )
 
 
 def _check_layers(param: str) -> None:

@@ -10,7 +10,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flyweight.contracts import Artifact, Candidate, LayerTimes, Predict
+import numpy as np
+
+from flyweight.contracts import Artifact, Candidate, Intermediate, LayerTimes, Predict
 from flyweight.errors import FileError
 from flyweight.graph import Graph, Node
 from flyweight.runtimes import _artifact
@@ -82,6 +84,24 @@ class OnnxRuntime:
         _artifact.check_files(artifact)
         return layer_times(artifact, threads, n, session_options)
 
+    def intermediates(self, artifact: Artifact, image: Array) -> tuple[Intermediate, ...]:
+        """Return what every node of the file computes for one image ``(1, C, H, W)``."""
+        import onnx
+
+        _artifact.check_files(artifact)
+        model = onnx.load(artifact.files[0])
+        own = {output.name for output in model.graph.output}
+        names = [name for node in model.graph.node for name in node.output if name]
+        model.graph.output.extend(onnx.helper.make_empty_tensor_value_info(name) for name in names if name not in own)
+        session = _session(artifact, session_options(1), model.SerializeToString())
+        values = dict(zip(names, session.run(names, {"input": image}), strict=True))
+        return tuple(
+            Intermediate(name, node.op_type, tuple(node.input), values[name], artifact.module_of.get(node.name))
+            for node in model.graph.node
+            for name in node.output
+            if name and values[name].dtype == np.float32
+        )
+
 
 def session_options(threads: int) -> Any:
     """Return the options that everything here runs with: all optimizations, no spinning threads, only errors logged.
@@ -100,11 +120,12 @@ def session_options(threads: int) -> Any:
     return options
 
 
-def _session(artifact: Artifact, options: Any) -> Any:
+def _session(artifact: Artifact, options: Any, model: bytes | None = None) -> Any:
     import onnxruntime
 
     try:
-        return onnxruntime.InferenceSession(str(artifact.files[0]), options, providers=["CPUExecutionProvider"])
+        given = str(artifact.files[0]) if model is None else model
+        return onnxruntime.InferenceSession(given, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # its own exceptions share no base but Exception
         raise FileError(f"{artifact.files[0]}: ONNX Runtime can't load it ({error}). Export it again.") from error
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from flyweight.contracts import Artifact, Candidate, LayerTimes, Predict
+from flyweight.contracts import Artifact, Candidate, Intermediate, LayerTimes, Predict
 from flyweight.errors import FileError
 from flyweight.graph import Graph, Node
 from flyweight.runtimes import _artifact
@@ -103,6 +103,10 @@ class OpenVino:
 
         _artifact.check_files(artifact)
         return layer_times(artifact, threads, n, self.precision)
+
+    def intermediates(self, artifact: Artifact, image: Array) -> tuple[Intermediate, ...]:
+        """Return nothing: its file is made from the ONNX file, whose nodes ``onnxruntime`` shows."""
+        return ()
 
 
 MEMBERS = {"openvino": OpenVino()}

@@ -180,6 +180,18 @@ class RuntimeContract:
         assert times.run_us > 0
         assert times.cpu_us > 0
 
+    def test_intermediates_end_in_the_output(self, runtime: Runtime, artifact: Artifact, batch: Array) -> None:
+        """Where a runtime shows what its nodes compute: in order of execution, and one of them is the output."""
+        found = runtime.intermediates(artifact, batch[:1])
+        if not found:
+            return
+        places = {each.name: place for place, each in enumerate(found)}
+        assert all(places[name] < places[each.name] for each in found for name in each.reads if name in places)
+        wanted = runtime.load(artifact, 1)(batch[:1])
+        same = [each for each in found if each.value.size == wanted.size]
+        allowed = runtime.rtol * np.abs(wanted).max()
+        assert any(np.abs(each.value.ravel() - wanted.ravel()).max() <= allowed for each in same)
+
     def test_int8_artifact_is_smaller_and_near_the_float_outputs(
         self, runtime: Runtime, images: NDArray[np.uint8], tmp_path: Path
     ) -> None:
