@@ -1,0 +1,252 @@
+"""Weights <-> bytes: the ``.fly`` container, one file from which a running network comes back. No torch.
+
+``docs/format.md`` describes it byte by byte; ``decoder/flydec.c`` reads it on a device.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from flyweight import files
+from flyweight.codec import _format, _model
+from flyweight.codec._format import CODED, RAW, Head, Record, damaged
+from flyweight.codec._payload import Place, cells, decode_payloads, read_payload, write_payload
+from flyweight.codec._tables import KNOTS, Knots, Tables, fitted
+from flyweight.errors import FileError, UsageError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Tensors = Mapping[str, NDArray[Any]]
+
+GROUP_CELLS = 1 << 23  # symbols decoded side by side: about 100 MB of working memory
+LARGEST_STEPS = 2**30  # a weight in steps
+
+
+@dataclass(frozen=True)
+class Quantized:
+    """Tensors as whole numbers, and the tables that they are to be coded with.
+
+    Attributes:
+        plans: coded tensors by name.
+        steps: the step of each.
+        shapes: the shape of each.
+        raw: tensors that are kept as they are.
+        tables, place: of the file.
+        ideal_bytes: the code length of all weights under the file's own tables, side information left out.
+    """
+
+    plans: Mapping[str, _model.Plan]
+    steps: Mapping[str, float]
+    shapes: Mapping[str, tuple[int, ...]]
+    raw: Tensors
+    tables: Tables
+    place: Place
+    ideal_bytes: float
+
+    def values(self) -> dict[str, NDArray[Any]]:
+        """Return what decoding will give."""
+        coded = {
+            name: (p.values.astype(np.float32) * np.float32(self.steps[name])).reshape(self.shapes[name])
+            for name, p in self.plans.items()
+        }
+        return {**coded, **self.raw}
+
+    def about_bytes(self) -> float:
+        """Return about how large the file will be, its description left out."""
+        sides = sum(
+            int(len(p.rows) * p.rows.any() + len(p.columns) * p.columns.any()) * _model.CLASS_BITS / 8
+            for p in self.plans.values()
+        )
+        knots = sum(1 if f < 128 else 2 for table in self.tables.knots for f in table)
+        return (
+            self.ideal_bytes * 1.0025 + sides + knots + 45 * len(self.plans) + sum(t.nbytes for t in self.raw.values())
+        )
+
+
+def quantize(tensors: Tensors, steps: Mapping[str, float], slope: float = _model.LAMBDA) -> Quantized:
+    """Quantize the tensors that ``steps`` names, rate against distortion; others are kept as they are.
+
+    Args:
+        tensors: by name, in the order of the file.
+        steps: the distance between values, above 0.
+        slope: squared error in steps² that a bit is worth; 0 rounds to the nearest.
+
+    Raises:
+        UsageError: a value is not finite, or more than 2**30 steps from 0; or a type that the file can't hold.
+    """
+    steps = {name: step for name, step in steps.items() if tensors[name].size}
+    for name, step in steps.items():
+        _check(name, tensors[name], step)
+    fine = _fineness(sum(tensors[n].size for n in steps))
+    bits = _model.usual_bits(fine)
+    matrices = {n: tensors[n].reshape(_model.matrix_shape(tensors[n].shape)) for n in tensors if n in steps}
+    plans = {n: _model.plan(m, steps[n], bits, fine, slope) for n, m in matrices.items()}
+    knots, first = _model.tables_for(list(plans.values()))
+    padded = _by_class(Tables(knots).bits, first, _model.classes_of(fine))
+    plans = {n: _model.plan(m, steps[n], padded, fine, slope) for n, m in matrices.items()}
+    knots, first = _model.tables_for(list(plans.values()))
+    sides = (_side([p.rows for p in plans.values()]), _side([p.columns for p in plans.values()]))
+    count = len(knots)
+    weighing = Tables(knots)
+    ideal = _model.mean_bits(list(plans.values()), weighing.bits, first) / 8
+    return Quantized(
+        plans, {n: float(np.float32(steps[n])) for n in plans}, {n: tensors[n].shape for n in plans},
+        {n: t for n, t in tensors.items() if n not in steps}, Tables((*knots, *sides)),
+        Place(first, first + count - 1, count, count + 1), ideal,
+    )  # fmt: skip
+
+
+def _fineness(weights: int) -> int:
+    """Return classes of an octave: more where there are weights enough to pay for their tables."""
+    return 1 if weights < 100_000 else 2 if weights < 1_000_000 else 4
+
+
+def _check(name: str, tensor: NDArray[Any], step: float) -> None:
+    if tensor.dtype != np.float32 or not np.isfinite(tensor).all():
+        raise UsageError(f"'{name}' is {tensor.dtype} or holds NaN or infinity; only finite float32 can be coded.")
+    if not (np.isfinite(np.float32(step)) and np.float32(step) > 0) or (
+        tensor.size and float(np.abs(tensor).max()) / float(np.float32(step)) > LARGEST_STEPS
+    ):
+        raise UsageError(f"'{name}': step {step!r} is not above 0, or too small for its weights. Take a larger step.")
+
+
+def _by_class(bits: NDArray[np.float32], first: int, classes: int) -> NDArray[np.float32]:
+    """Return code lengths by class; classes that no table stands for take the nearest one's."""
+    return bits[np.clip(np.arange(classes) - first, 0, len(bits) - 1)]
+
+
+def _side(classes: list[NDArray[np.int32]]) -> Knots:
+    counts = np.zeros(KNOTS[-1] + 1)
+    for c in classes:
+        if c.any():
+            np.add.at(counts, np.minimum(np.abs(c), KNOTS[-1]), 1)
+    return fitted(counts) if counts.any() else (1,)
+
+
+def encode(quantized: Quantized, description: Mapping[str, Any]) -> bytes:
+    """Return the whole file.
+
+    Raises:
+        UsageError: a tensor of a type that the file can't hold.
+    """
+    payloads, records = [], []
+    for name, plan in quantized.plans.items():
+        payload = write_payload(plan, quantized.steps[name], quantized.place, quantized.tables)
+        payloads.append(payload)
+        records.append(Record(name, CODED, "<f4", quantized.shapes[name], 0, len(payload), zlib.crc32(payload)))
+    for name, tensor in quantized.raw.items():
+        dtype = tensor.dtype.newbyteorder("<").str
+        if dtype not in _format.DTYPES:
+            raise UsageError(f"'{name}' is {tensor.dtype}; a .fly file holds {', '.join(_format.DTYPES)}.")
+        payload = tensor.astype(dtype).tobytes()
+        payloads.append(payload)
+        records.append(Record(name, RAW, dtype, tensor.shape, 0, len(payload), zlib.crc32(payload)))
+    return _format.write_head(quantized.tables, records, description) + b"".join(payloads)
+
+
+@dataclass(frozen=True)
+class Container:
+    """An opened ``.fly`` file: its head is read, its tensors are not."""
+
+    path: Path
+    head: Head
+
+    @property
+    def records(self) -> tuple[Record, ...]:
+        """One record a tensor, in the order of the file."""
+        return self.head.records
+
+    @property
+    def description(self) -> Mapping[str, Any]:
+        """What the writer said of the network."""
+        return self.head.description
+
+    def tensor(self, name: str) -> NDArray[Any]:
+        """Decode one tensor; no other byte of the file is read.
+
+        Raises:
+            UsageError: there is none of that name.
+            FileError: it is damaged.
+        """
+        found = [r for r in self.records if r.name == name]
+        if not found:
+            raise UsageError(f"{self.path} has no tensor '{name}'. It has: {', '.join(r.name for r in self.records)}.")
+        return next(self._decoded(found))[1]
+
+    def tensors(self) -> Iterator[tuple[str, NDArray[Any]]]:
+        """Decode all tensors in the order of the file, some at a time: bounded by GROUP_CELLS and the largest.
+
+        Raises:
+            FileError: a tensor is damaged.
+        """
+        for group in _groups(self.records):
+            yield from self._decoded(group)
+
+    def _decoded(self, group: list[Record]) -> Iterator[tuple[str, NDArray[Any]]]:
+        try:
+            with open(self.path, "rb") as handle:
+                data = [_payload(handle, r) for r in group]
+        except OSError as error:
+            raise files.file_error(self.path, "read", error) from error
+        except FileError as error:
+            raise FileError(f"{self.path}: {error}") from error
+        try:
+            coded = [read_payload(r, d, self.head.tables) for r, d in zip(group, data, strict=True) if r.kind == CODED]
+            decoded = iter(decode_payloads(coded, self.head.tables))
+        except FileError as error:
+            raise FileError(f"{self.path}: {error}") from error
+        for record, payload in zip(group, data, strict=True):
+            if record.kind == CODED:
+                yield record.name, next(decoded)
+            else:
+                yield record.name, np.frombuffer(payload, record.dtype).reshape(record.shape).copy()
+
+
+def _payload(handle: Any, record: Record) -> bytes:
+    handle.seek(record.offset)
+    data: bytes = handle.read(record.bytes)
+    if zlib.crc32(data) != record.checksum or len(data) != record.bytes:
+        raise damaged(f"tensor '{record.name}' does not have its checksum")
+    return data
+
+
+def _groups(records: tuple[Record, ...]) -> Iterator[list[Record]]:
+    """Yield records that are decoded side by side: as many as fit into GROUP_CELLS, at least one."""
+    group: list[Record] = []
+    steps, lanes = 0, 0
+    for record in records:
+        own_steps, own_lanes = cells(record)
+        if group and max(steps, own_steps) * (lanes + own_lanes) > GROUP_CELLS:
+            yield group
+            group, steps, lanes = [], 0, 0
+        group.append(record)
+        steps, lanes = max(steps, own_steps), lanes + own_lanes
+    if group:
+        yield group
+
+
+def open_container(path: Path) -> Container:
+    """Read a file's head.
+
+    Raises:
+        FileError: missing, not a ``.fly`` file, of a later version, or damaged.
+    """
+    try:
+        with open(path, "rb") as handle:
+            size = path.stat().st_size
+            head_bytes, checksum = _format.read_prefix(handle.read(_format.PREFIX_BYTES), size)
+            return Container(path, _format.read_head(handle.read(head_bytes), checksum, size))
+    except OSError as error:
+        raise files.file_error(path, "read", error) from error
+    except FileError as error:
+        raise FileError(f"{path}: {error}") from error
+
+
+__all__ = ["Container", "Quantized", "Record", "encode", "open_container", "quantize"]
