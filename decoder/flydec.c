@@ -225,24 +225,32 @@ int fly_open(fly_file *f, const uint8_t *data, size_t size) {
     return c.at != c.end || offset != size ? FLY_DAMAGED : FLY_OK;
 }
 
-/* How a stream's symbols find their tables: all in one, or by the classes of row and column. */
+/* How a stream's symbols find their tables (all in one, or by the classes of row and column) and their values. */
 typedef struct {
     int32_t base, low, high;
     uint32_t columns;
-    const int32_t *row, *column; /* NULL: class 0 everywhere */
+    float step;
+    const int32_t *row, *column;           /* NULL: class 0 everywhere */
+    const int32_t *row_step, *column_step; /* half octaves; NULL: 0 everywhere */
 } fly_context;
+
+static float fly_power(int32_t halves) { /* 2 ** (halves / 2), -60 to 60; exact but for one constant */
+    uint32_t whole = (uint32_t)(halves + 60) >> 1;
+    float power = whole < 30 ? 1.0f / (float)(1u << (30 - whole)) : (float)(1u << (whole - 30));
+    return halves & 1 ? 1.41421354f * power : power;
+}
 
 static uint32_t fly_context_of(const fly_context *k, uint32_t row, uint32_t column) {
     int32_t at = k->base + (k->row ? k->row[row] : 0) + (k->column ? k->column[column] : 0);
     return (uint32_t)(at < k->low ? k->low : at > k->high ? k->high : at);
 }
 
-/* Decode n symbols; exactly one of `whole` and `real` is given, real = whole * step. */
-static int fly_stream(const fly_file *f, fly_cursor *c, uint32_t n, const fly_context *k, int32_t *whole, float *real,
-                      float step) {
+/* Decode n symbols; exactly one of `whole` and `real` is given, real = whole * the row's step * the column's. */
+static int fly_stream(const fly_file *f, fly_cursor *c, uint32_t n, const fly_context *k, int32_t *whole, float *real) {
     uint64_t words = fly_number(c), escapes = fly_number(c);
     uint32_t lanes = n / 2048 < 1 ? 1 : n / 2048 > 4096 ? 4096 : n / 2048;
     uint32_t *state, lane, t = 0, row = 0, column = 0, which = 0;
+    float step = k->row_step ? k->step * fly_power(k->row_step[0]) : k->step, *across = NULL;
     const uint8_t *word, *word_end, *escape, *escape_end, *p;
     int error = FLY_DAMAGED;
     if (c->bad || 4 * (uint64_t)lanes + 2 * words + 4 * escapes > c->end - c->at) return FLY_DAMAGED;
@@ -251,7 +259,13 @@ static int fly_stream(const fly_file *f, fly_cursor *c, uint32_t n, const fly_co
     escape = fly_take(c, 4 * (size_t)escapes), escape_end = escape + 4 * escapes;
     if (!n) return FLY_OK;
     state = malloc(lanes * sizeof *state);
-    if (!state) return FLY_MEMORY;
+    if (k->column_step) across = malloc(k->columns * sizeof *across);
+    if (!state || (k->column_step && !across)) {
+        error = FLY_MEMORY;
+        goto done;
+    }
+    for (; across && column < k->columns; column++) across[column] = fly_power(k->column_step[column]);
+    column = 0;
     for (lane = 0; lane < lanes; lane++) state[lane] = fly_u32(p + 4 * lane);
     while (t < n)
         for (lane = 0; lane < lanes; lane++) {
@@ -276,10 +290,13 @@ static int fly_stream(const fly_file *f, fly_cursor *c, uint32_t n, const fly_co
                     memcpy(&value, &u, 4);
                     escape += 4;
                 }
-                if (real) real[t] = (float)value * step;
-                else whole[t] = value;
+                if (!real) whole[t] = value;
+                else real[t] = across ? (float)value * step * across[column] : (float)value * step;
                 t++;
-                if (++column == k->columns) column = 0, row++;
+                if (++column == k->columns) {
+                    column = 0, row++;
+                    if (k->row_step && t < n) step = k->step * fly_power(k->row_step[row]);
+                }
             }
         }
     if (word != word_end || escape != escape_end) goto done;
@@ -287,50 +304,50 @@ static int fly_stream(const fly_file *f, fly_cursor *c, uint32_t n, const fly_co
         if (state[lane] != 65536u) goto done;
     error = FLY_OK;
 done:
+    free(across);
     free(state);
     return error;
 }
 
-static int fly_classes(const fly_file *f, fly_cursor *c, uint32_t n, uint32_t table, int32_t **out) {
-    fly_context k = {0, 0, 0, 0, NULL, NULL};
+static int fly_classes(const fly_file *f, fly_cursor *c, uint32_t n, uint32_t table, int32_t most, int32_t **out) {
+    fly_context k = {0, 0, 0, 0, 0, NULL, NULL, NULL, NULL};
     uint32_t i;
     int error;
     if (n > (c->end - c->at) * (uint64_t)FLY_MOST_A_BYTE) return FLY_DAMAGED;
     k.base = k.low = k.high = (int32_t)table;
     *out = malloc((n ? n : 1) * sizeof **out);
     if (!*out) return FLY_MEMORY;
-    if ((error = fly_stream(f, c, n, &k, *out, NULL, 0)) != FLY_OK) return error;
+    if ((error = fly_stream(f, c, n, &k, *out, NULL)) != FLY_OK) return error;
     for (i = 0; i < n; i++)
-        if ((*out)[i] < -FLY_MAX_CLASS || (*out)[i] > FLY_MAX_CLASS) return FLY_DAMAGED;
+        if ((*out)[i] < -most || (*out)[i] > most) return FLY_DAMAGED;
     return FLY_OK;
 }
 
 static int fly_coded(const fly_file *f, const fly_record *r, float *out) {
     fly_cursor c;
-    fly_context k = {0, 0, 0, 0, NULL, NULL};
-    int32_t *row = NULL, *column = NULL;
+    fly_context k = {0, 0, 0, 0, 0, NULL, NULL, NULL, NULL};
+    int32_t *side[4] = {NULL, NULL, NULL, NULL};
     uint32_t i, bits, rows = 1, columns = 1;
     const uint8_t *p;
-    float step;
     int error = FLY_OK;
     c.data = f->data + r->offset, c.at = 0, c.end = r->bytes, c.bad = 0;
-    p = fly_take(&c, 11);
+    p = fly_take(&c, 12);
     bits = fly_u32(p);
-    memcpy(&step, &bits, 4);
+    memcpy(&k.step, &bits, 4);
     k.low = p[5], k.high = p[6], k.base = (int32_t)fly_u16(p + 7);
     if (k.base > 32767) k.base -= 65536;
-    if (c.bad || (bits & 0x7f800000u) == 0x7f800000u || p[4] > 3 || k.low > k.high || (uint32_t)k.high >= f->tables ||
-        p[9] >= f->tables || p[10] >= f->tables || k.base < -FLY_MAX_CLASS || k.base > FLY_MAX_CLASS)
+    if (c.bad || !bits || bits > 0x4e800000u /* 2 ** 30 */ || p[4] > 15 || k.low > k.high || (uint32_t)k.high >= f->tables ||
+        p[9] >= f->tables || p[10] >= f->tables || p[11] >= f->tables || k.base < -FLY_MAX_CLASS || k.base > FLY_MAX_CLASS)
         return FLY_DAMAGED;
     if (r->axes >= 2) rows = r->shape[0];
     for (i = r->axes >= 2; i < r->axes; i++) columns *= r->shape[i]; /* there is a value: no axis is 0 */
     k.columns = columns;
-    if (p[4] & 1) error = fly_classes(f, &c, rows, p[9], &row);
-    if (error == FLY_OK && p[4] & 2) error = fly_classes(f, &c, columns, p[10], &column);
-    k.row = row, k.column = column;
-    if (error == FLY_OK) error = fly_stream(f, &c, r->values, &k, NULL, out, step);
-    free(row);
-    free(column);
+    for (i = 0; i < 4 && error == FLY_OK; i++)
+        if (p[4] >> i & 1)
+            error = fly_classes(f, &c, i & 1 ? columns : rows, p[i < 2 ? 9 + i : 11], i < 2 ? FLY_MAX_CLASS : 60, &side[i]);
+    k.row = side[0], k.column = side[1], k.row_step = side[2], k.column_step = side[3];
+    if (error == FLY_OK) error = fly_stream(f, &c, r->values, &k, NULL, out);
+    for (i = 0; i < 4; i++) free(side[i]);
     return error != FLY_OK ? error : c.at != c.end ? FLY_DAMAGED : FLY_OK;
 }
 

@@ -35,7 +35,7 @@ def layers() -> dict[str, np.ndarray]:
 
 
 def written(folder: Path, tensors: dict[str, np.ndarray], step: float = 0.05) -> tuple[Path, codec.Quantized]:
-    quantized = codec.quantize(tensors, {n: step for n, t in tensors.items() if t.dtype == np.float32})
+    quantized = codec.quantize(tensors, {n: codec.Steps(step) for n, t in tensors.items() if t.dtype == np.float32})
     path = folder / "net.fly"
     path.write_bytes(codec.encode(quantized, {"name": "net", "classes": ["sea", "lånd"]}))
     return path, quantized
@@ -54,7 +54,7 @@ def test_every_tensor_comes_back_as_the_encoder_said_and_near_to_what_it_was(tmp
 
 def test_without_a_price_of_bits_every_weight_is_rounded_to_the_nearest(tmp_path: Path) -> None:
     tensors = {"w": layers()["features.0.weight"]}
-    values = codec.quantize(tensors, {"w": 0.05}, slope=0).values()
+    values = codec.quantize(tensors, {"w": codec.Steps(0.05)}, slope=0).values()
     assert np.abs(values["w"] - tensors["w"]).max() <= 0.05 / 2 * (1 + 1e-5)
 
 
@@ -94,8 +94,20 @@ def test_scales_that_differ_by_row_and_column_are_not_paid_for_weight_by_weight(
     rng = np.random.default_rng(2)
     wide = (rng.normal(size=(400, 300)) * np.exp(rng.normal(size=(400, 1)))).astype(np.float32)
     mixed = rng.permutation(wide.reshape(-1)).reshape(400, 300)
-    first, second = (codec.quantize({"w": w}, {"w": 0.3}).about_bytes() for w in (wide, mixed))
+    first, second = (codec.quantize({"w": w}, {"w": codec.Steps(0.3)}).about_bytes() for w in (wide, mixed))
     assert first < 0.93 * second
+
+
+def test_rows_and_columns_may_have_steps_of_their_own(tmp_path: Path) -> None:
+    weights = np.random.default_rng(4).normal(size=(30, 8, 3, 1)).astype(np.float32)
+    rows, columns = np.arange(30, dtype=np.int32) % 5 - 2, np.arange(24, dtype=np.int32) % 4
+    quantized = codec.quantize({"w": weights}, {"w": codec.Steps(0.01, rows, columns)}, slope=0)
+    path = tmp_path / "net.fly"
+    path.write_bytes(codec.encode(quantized, {}))
+    found = codec.open_container(path).tensor("w")
+    step = 0.01 * 2 ** (rows[:, None] / 2 + columns / 2)
+    assert (np.abs(found - weights).reshape(30, 24) / step).max() <= 0.5 + 1e-4
+    np.testing.assert_array_equal(found, quantized.values()["w"])
 
 
 def test_zeros_cost_next_to_nothing(tmp_path: Path) -> None:
@@ -138,7 +150,7 @@ def test_any_counts_make_a_table_that_leaves_room_for_the_escape(counts: list[fl
 ])  # fmt: skip
 def test_what_can_not_be_coded_is_named(tensor: np.ndarray, step: float) -> None:
     with pytest.raises(UsageError, match="'conv1'"):
-        codec.quantize({"conv1": tensor}, {"conv1": step})
+        codec.quantize({"conv1": tensor}, {"conv1": codec.Steps(step)})
 
 
 def test_checksums_are_those_of_zlib(tmp_path: Path) -> None:

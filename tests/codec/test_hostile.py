@@ -56,7 +56,8 @@ def small() -> bytes:
         "a.weight": wide.astype(np.float32), "a.bias": np.append(rng.normal(size=11), 1e4).astype(np.float32),
         "n": np.array([7], np.int64),
     }  # fmt: skip
-    steps = {"a.weight": 0.1, "a.bias": 0.05}
+    uneven = np.array([0, 1, -2, 0, 3, 0, 0, 1], np.int32)
+    steps = {"a.weight": codec.Steps(0.1, uneven, np.arange(20, dtype=np.int32) % 3), "a.bias": codec.Steps(0.05)}
     return codec.encode(codec.quantize(tensors, steps), {"name": "small"})
 
 
@@ -159,7 +160,10 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @needs_gcc
 def test_the_c_decoder_gives_the_same_bytes_and_is_small(tmp_path: Path, built: Path) -> None:
     tensors = layers()
-    quantized = codec.quantize(tensors, {n: 0.01 for n, t in tensors.items() if t.dtype == np.float32})
+    halves = np.arange(96, dtype=np.int32) % 9 - 4
+    steps = {n: codec.Steps(0.01) for n, t in tensors.items() if t.dtype == np.float32}
+    steps["features.0.weight"] = codec.Steps(0.01, halves, halves[:64])
+    quantized = codec.quantize(tensors, steps)
     path = write(tmp_path / "net.fly", codec.encode(quantized, {}))
     subprocess.run([built / "flydec", path, tmp_path / "out"], check=True, capture_output=True)
     wanted = b"".join(t.tobytes() for _, t in codec.open_container(path).tensors())

@@ -16,6 +16,7 @@ import numpy as np
 from flyweight import files
 from flyweight.codec import _format, _model
 from flyweight.codec._format import CODED, RAW, Head, Record, damaged
+from flyweight.codec._model import Steps
 from flyweight.codec._payload import Place, cells, decode_payloads, read_payload, write_payload
 from flyweight.codec._tables import KNOTS, Knots, Tables, fitted
 from flyweight.errors import FileError, UsageError
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     Tensors = Mapping[str, NDArray[Any]]
 
 GROUP_CELLS = 1 << 23  # symbols decoded side by side: about 100 MB of working memory
+STEP_BITS = 2.5  # what a row's or column's step costs, about
 LARGEST_STEPS = 2**30  # a weight in steps
 
 
@@ -35,7 +37,7 @@ class Quantized:
 
     Attributes:
         plans: coded tensors by name.
-        steps: the step of each.
+        steps: the steps of each.
         shapes: the shape of each.
         raw: tensors that are kept as they are.
         tables, place: of the file.
@@ -43,7 +45,7 @@ class Quantized:
     """
 
     plans: Mapping[str, _model.Plan]
-    steps: Mapping[str, float]
+    steps: Mapping[str, Steps]
     shapes: Mapping[str, tuple[int, ...]]
     raw: Tensors
     tables: Tables
@@ -52,10 +54,7 @@ class Quantized:
 
     def values(self) -> dict[str, NDArray[Any]]:
         """Return what decoding will give."""
-        coded = {
-            name: (p.values.astype(np.float32) * np.float32(self.steps[name])).reshape(self.shapes[name])
-            for name, p in self.plans.items()
-        }
+        coded = {name: self.steps[name].scaled(p.values).reshape(self.shapes[name]) for name, p in self.plans.items()}
         return {**coded, **self.raw}
 
     def about_bytes(self) -> float:
@@ -64,26 +63,28 @@ class Quantized:
             int(len(p.rows) * p.rows.any() + len(p.columns) * p.columns.any()) * _model.CLASS_BITS / 8
             for p in self.plans.values()
         )
+        own = [side for s in self.steps.values() for side in (s.rows, s.columns) if side is not None]
+        sides += sum(len(side) * STEP_BITS / 8 for side in own)
         knots = sum(1 if f < 128 else 2 for table in self.tables.knots for f in table)
         return (
             self.ideal_bytes * 1.0025 + sides + knots + 45 * len(self.plans) + sum(t.nbytes for t in self.raw.values())
         )
 
 
-def quantize(tensors: Tensors, steps: Mapping[str, float], slope: float = _model.LAMBDA) -> Quantized:
+def quantize(tensors: Tensors, steps: Mapping[str, Steps], slope: float = _model.LAMBDA) -> Quantized:
     """Quantize the tensors that ``steps`` names, rate against distortion; others are kept as they are.
 
     Args:
         tensors: by name, in the order of the file.
-        steps: the distance between values, above 0.
+        steps: the distance between values, of each tensor as a matrix: its first axis, and all others.
         slope: squared error in steps² that a bit is worth; 0 rounds to the nearest.
 
     Raises:
         UsageError: a value is not finite, or more than 2**30 steps from 0; or a type that the file can't hold.
     """
     steps = {name: step for name, step in steps.items() if tensors[name].size}
-    for name, step in steps.items():
-        _check(name, tensors[name], step)
+    for name, own in steps.items():
+        _check(name, tensors[name], own)
     fine = _fineness(sum(tensors[n].size for n in steps))
     bits = _model.usual_bits(fine)
     matrices = {n: tensors[n].reshape(_model.matrix_shape(tensors[n].shape)) for n in tensors if n in steps}
@@ -92,14 +93,17 @@ def quantize(tensors: Tensors, steps: Mapping[str, float], slope: float = _model
     padded = _by_class(Tables(knots).bits, first, _model.classes_of(fine))
     plans = {n: _model.plan(m, steps[n], padded, fine, slope) for n, m in matrices.items()}
     knots, first = _model.tables_for(list(plans.values()))
-    sides = (_side([p.rows for p in plans.values()]), _side([p.columns for p in plans.values()]))
+    sides = (
+        _side([p.rows for p in plans.values()]), _side([p.columns for p in plans.values()]),
+        _side([side for s in steps.values() for side in (s.rows, s.columns) if side is not None]),
+    )  # fmt: skip
     count = len(knots)
     weighing = Tables(knots)
     ideal = _model.mean_bits(list(plans.values()), weighing.bits, first) / 8
     return Quantized(
-        plans, {n: float(np.float32(steps[n])) for n in plans}, {n: tensors[n].shape for n in plans},
+        plans, dict(steps), {n: tensors[n].shape for n in plans},
         {n: t for n, t in tensors.items() if n not in steps}, Tables((*knots, *sides)),
-        Place(first, first + count - 1, count, count + 1), ideal,
+        Place(first, first + count - 1, count, count + 1, count + 2), ideal,
     )  # fmt: skip
 
 
@@ -108,13 +112,15 @@ def _fineness(weights: int) -> int:
     return 1 if weights < 100_000 else 2 if weights < 1_000_000 else 4
 
 
-def _check(name: str, tensor: NDArray[Any], step: float) -> None:
+def _check(name: str, tensor: NDArray[Any], steps: Steps) -> None:
     if tensor.dtype != np.float32 or not np.isfinite(tensor).all():
         raise UsageError(f"'{name}' is {tensor.dtype} or holds NaN or infinity; only finite float32 can be coded.")
-    if not (np.isfinite(np.float32(step)) and np.float32(step) > 0) or (
-        tensor.size and float(np.abs(tensor).max()) / float(np.float32(step)) > LARGEST_STEPS
-    ):
-        raise UsageError(f"'{name}': step {step!r} is not above 0, or too small for its weights. Take a larger step.")
+    shape, step = _model.matrix_shape(tensor.shape), np.float32(steps.step)
+    for side, n in zip((steps.rows, steps.columns), shape, strict=True):
+        if side is not None and (side.shape != (n,) or np.abs(side).max(initial=0) > _model.MAX_HALVES):
+            raise UsageError(f"'{name}': steps of shape {side.shape}, where {n} are wanted, each -60 to 60.")
+    if not 0 < step <= _model.MAX_STEP or np.abs(steps.units(tensor.reshape(shape))).max() > LARGEST_STEPS:
+        raise UsageError(f"'{name}': step {steps.step!r} is not above 0, or too small for its weights. Take a larger.")
 
 
 def _by_class(bits: NDArray[np.float32], first: int, classes: int) -> NDArray[np.float32]:
@@ -249,4 +255,4 @@ def open_container(path: Path) -> Container:
         raise FileError(f"{path}: {error}") from error
 
 
-__all__ = ["Container", "Quantized", "Record", "encode", "open_container", "quantize"]
+__all__ = ["Container", "Quantized", "Record", "Steps", "encode", "open_container", "quantize"]

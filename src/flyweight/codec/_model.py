@@ -27,7 +27,45 @@ LAMBDA = (
 )
 PRIOR = 4.0  # symbols' worth of the usual shape in every table
 LARGEST = 2**31 - 1
+ROOTS = np.array([1, 1.41421354], np.float32)
+MAX_HALVES = 60  # of a row's or column's step
+MAX_STEP = 2.0**30
 MAX_CLASS = 1000  # that a file may hold; the encoder's stay far below
+
+
+@dataclass(frozen=True)
+class Steps:
+    """The distance between a matrix's values: ``step`` times that of its row and of its column.
+
+    Attributes:
+        step: above 0, at most 2**30.
+        rows, columns: half octaves, ``(rows,)`` and ``(columns,)``, int32; None: 0 everywhere.
+    """
+
+    step: float
+    rows: NDArray[np.int32] | None = None
+    columns: NDArray[np.int32] | None = None
+
+    def scaled(self, whole: NDArray[np.int32]) -> NDArray[np.float32]:
+        """Return the values of whole numbers ``(rows, columns)``: (whole * row's step) * column's, in float32."""
+        rows = np.float32(self.step) * (powers(self.rows)[:, None] if self.rows is not None else np.float32(1))
+        values: NDArray[np.float32] = whole.astype(np.float32) * rows
+        return values if self.columns is None else values * powers(self.columns)[None, :]
+
+    def units(self, weights: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Return weights ``(rows, columns)`` in steps."""
+        units = weights.astype(np.float64) / np.float64(np.float32(self.step))
+        if self.rows is not None:
+            units /= powers(self.rows)[:, None]
+        if self.columns is not None:
+            units /= powers(self.columns)[None, :]
+        return units
+
+
+def powers(halves: NDArray[np.int32]) -> NDArray[np.float32]:
+    """Return 2 to the power of halves, as float32: exact, or the float32 root of 2 times a power of two."""
+    exact: NDArray[np.float32] = np.ldexp(ROOTS[halves & 1], halves >> 1).astype(np.float32)
+    return exact
 
 
 @dataclass(frozen=True)
@@ -64,17 +102,17 @@ def contexts(base: int, low: int, high: int, rows: NDArray[np.int32], columns: N
     return clipped
 
 
-def plan(weights: NDArray[np.float32], step: float, bits: NDArray[np.float32], per_octave: int, slope: float) -> Plan:
-    """Quantize a matrix to multiples of ``step``, each weight to the number that is worth its bits.
+def plan(weights: NDArray[np.float32], steps: Steps, bits: NDArray[np.float32], per_octave: int, slope: float) -> Plan:
+    """Quantize a matrix, each weight to the number that is worth its bits.
 
     Args:
         weights: ``(rows, columns)``.
-        step: the distance between values.
+        steps: the distance between values.
         bits: code length of every magnitude in every class ``(classes, 257)``.
         per_octave: classes of an octave.
         slope: squared error in steps² that a bit is worth.
     """
-    scaled = weights.astype(np.float64) / np.float64(np.float32(step))
+    scaled = steps.units(weights)
     plain = np.clip(np.rint(scaled), -LARGEST, LARGEST).astype(np.int32)
     found = min(_candidates(np.abs(scaled), plain, per_octave), key=lambda p: _cost(p, bits))
     return Plan(_worth(scaled, plain, found.classes(), bits, slope), per_octave, found.base, found.rows, found.columns)

@@ -10,15 +10,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from flyweight.codec._format import Cursor, Record, damaged, number
-from flyweight.codec._model import MAX_CLASS, Plan, contexts, matrix_shape
+from flyweight.codec._model import MAX_CLASS, MAX_HALVES, MAX_STEP, Plan, Steps, contexts, matrix_shape
 from flyweight.codec._rans import Stream, decode, encode, lanes_for, steps_of
 from flyweight.codec._tables import Tables
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-FIXED = "<fBBBhBB"  # step, flags, lowest and highest table, table of class 0, tables of rows' and columns' classes
-ROWS, COLUMNS = 1, 2
+FIXED = (
+    "<fBBBhBBB"  # step, flags, lowest and highest table, table of class 0, tables of row and column classes, of steps
+)
 
 
 @dataclass(frozen=True)
@@ -30,8 +31,7 @@ class Coded:
     low: int
     high: int
     base: int
-    rows: tuple[Stream, NDArray[np.int32]] | None
-    columns: tuple[Stream, NDArray[np.int32]] | None
+    sides: tuple[tuple[Stream, NDArray[np.int32]] | None, ...]  # classes of rows and columns, steps of rows and columns
     weights: tuple[NDArray[np.uint32], NDArray[np.uint16], NDArray[np.int32]]
 
 
@@ -43,16 +43,24 @@ class Place:
     last: int
     rows: int
     columns: int
+    steps: int
 
 
-def write_payload(plan: Plan, step: float, place: Place, tables: Tables) -> bytes:
+def write_payload(plan: Plan, steps: Steps, place: Place, tables: Tables) -> bytes:
     """Return one tensor's bytes; ``place.first`` is the class of table 0."""
-    flags = (ROWS if plan.rows.any() else 0) | (COLUMNS if plan.columns.any() else 0)
+    sides = (
+        (plan.rows, place.rows),
+        (plan.columns, place.columns),
+        (steps.rows, place.steps),
+        (steps.columns, place.steps),
+    )
+    sent = [(side, table) if side is not None and side.any() else None for side, table in sides]
+    flags = sum(1 << index for index, side in enumerate(sent) if side)
     span = place.last - place.first
-    parts = [struct.pack(FIXED, step, flags, 0, span, plan.base - place.first, place.rows, place.columns)]
-    for flag, classes, table in ((ROWS, plan.rows, place.rows), (COLUMNS, plan.columns, place.columns)):
-        if flags & flag:
-            parts.append(_write_stream(classes, np.full(len(classes), table, np.uint8), tables))
+    parts = [
+        struct.pack(FIXED, steps.step, flags, 0, span, plan.base - place.first, place.rows, place.columns, place.steps)
+    ]
+    parts += [_write_stream(s[0], np.full(len(s[0]), s[1], np.uint8), tables) for s in sent if s]
     which = contexts(plan.base - place.first, 0, span, plan.rows, plan.columns).reshape(-1)
     parts.append(_write_stream(plan.values.reshape(-1), which, tables))
     return b"".join(parts)
@@ -76,18 +84,17 @@ def read_payload(record: Record, data: bytes, tables: Tables) -> Coded:
         FileError: they are not as ``write_payload`` writes them.
     """
     cursor, count = Cursor(data), len(tables.knots)
-    step, flags, low, high, base, row_table, column_table = cursor.unpack(FIXED)
+    step, flags, low, high, base, *side_tables = cursor.unpack(FIXED)
     if (
-        not (low <= high < count and max(row_table, column_table) < count and flags < 4 and np.isfinite(step))
+        not (low <= high < count and max(side_tables) < count and flags < 16 and 0 < step <= MAX_STEP)
         or abs(base) > MAX_CLASS
     ):
-        raise damaged(
-            f"'{record.name}' names tables {low} to {high}, {row_table}, {column_table} of {count}, or class {base}"
-        )
+        raise damaged(f"'{record.name}' names tables {low} to {high}, {side_tables} of {count}, or class {base}")
     shape = matrix_shape(record.shape)
     sides: list[tuple[Stream, NDArray[np.int32]] | None] = []
-    for flag, n, table in ((ROWS, shape[0], row_table), (COLUMNS, shape[1], column_table)):
-        if not flags & flag:
+    for index, table in enumerate((*side_tables, side_tables[2])):
+        n = shape[index % 2]
+        if not flags >> index & 1:
             sides.append(None)
             continue
         states, words, escapes = _read_stream(cursor, n)
@@ -95,7 +102,7 @@ def read_payload(record: Record, data: bytes, tables: Tables) -> Coded:
     weights = _read_stream(cursor, record.values)
     if cursor.at != len(data):
         raise damaged(f"'{record.name}' has {len(data) - cursor.at} bytes too many")
-    return Coded(record, np.float32(step), low, high, base, sides[0], sides[1], weights)
+    return Coded(record, np.float32(step), low, high, base, tuple(sides), weights)
 
 
 def _read_stream(cursor: Cursor, n: int) -> tuple[NDArray[np.uint32], NDArray[np.uint16], NDArray[np.int32]]:
@@ -113,24 +120,33 @@ def decode_payloads(coded: Sequence[Coded], tables: Tables) -> list[NDArray[np.f
     Raises:
         FileError: a stream is damaged.
     """
-    sides = [side for c in coded for side in (c.rows, c.columns) if side is not None]
+    sides = [side for c in coded for side in c.sides if side is not None]
     decoded = iter(_values([s for s, _ in sides], [e for _, e in sides], tables))
-    streams = []
+    streams, steps = [], []
     for c in coded:
-        shape = matrix_shape(c.record.shape)
+        limits = (MAX_CLASS, MAX_CLASS, MAX_HALVES, MAX_HALVES)
+        found = [
+            _within(c.record.name, next(decoded), limit) if side is not None else None
+            for side, limit in zip(c.sides, limits, strict=True)
+        ]
         rows, columns = (
-            _classes(c.record.name, next(decoded)) if side is not None else np.zeros(n, np.int32)
-            for side, n in zip((c.rows, c.columns), shape, strict=True)
+            np.zeros(n, np.int32) if side is None else side
+            for side, n in zip(found, matrix_shape(c.record.shape), strict=False)
         )
+        steps.append(Steps(float(c.step), *found[2:]))
         which = contexts(c.base, c.low, c.high, rows, columns).reshape(-1)
         streams.append(Stream(c.record.values, c.weights[0], c.weights[1], which))
     values = _values(streams, [c.weights[2] for c in coded], tables)
-    return [(v.astype(np.float32) * c.step).reshape(c.record.shape) for c, v in zip(coded, values, strict=True)]
+    shapes = [matrix_shape(c.record.shape) for c in coded]
+    return [
+        s.scaled(v.reshape(shape)).reshape(c.record.shape)
+        for c, s, v, shape in zip(coded, steps, values, shapes, strict=True)
+    ]
 
 
-def _classes(name: str, classes: NDArray[np.int32]) -> NDArray[np.int32]:
-    if len(classes) and (classes.min() < -MAX_CLASS or classes.max() > MAX_CLASS):
-        raise damaged(f"'{name}' has a class beyond {MAX_CLASS}")
+def _within(name: str, classes: NDArray[np.int32], limit: int) -> NDArray[np.int32]:
+    if classes.min() < -limit or classes.max() > limit:
+        raise damaged(f"'{name}' has a class or a step beyond {limit}")
     return classes
 
 
