@@ -75,7 +75,7 @@ def test_an_activation_that_writes_in_place_needs_no_second_buffer() -> None:
 
 def test_a_planner_that_reuses_buffers_runs_element_wise_layers_in_place() -> None:
     graph = traced(nn.Sequential(conv(1, 4), nn.BatchNorm2d(4), nn.ReLU(), conv(4, 1)))
-    assert live_activations(graph, in_place=True) == (5 * KB, 4 * KB, 4 * KB, 5 * KB)
+    assert live_activations(graph, in_place=True) == (5 * KB, 5 * KB, 5 * KB, 6 * KB)  # the caller keeps the input
 
 
 def test_a_buffer_that_is_read_later_is_not_reused() -> None:
@@ -88,7 +88,28 @@ def test_a_buffer_that_is_read_later_is_not_reused() -> None:
             y = self.conv(x)
             return y.relu() + y  # relu may not write over y, the sum may
 
-    assert live_activations(traced(Keep()), in_place=True) == (5 * KB, 8 * KB, 8 * KB)
+    assert live_activations(traced(Keep()), in_place=True) == (5 * KB, 9 * KB, 9 * KB)
+
+
+def test_layouts_of_channel_blocks_round_up_what_convolutions_make_and_what_follows() -> None:
+    graph = traced(nn.Sequential(conv(1, 4), nn.ReLU(), conv(4, 20), nn.Flatten()))
+    assert live_activations(graph, in_place=True, block=16)[:3] == (17 * KB, 17 * KB, (1 + 16 + 32) * KB)
+    assert live_activations(graph, in_place=True)[:3] == (5 * KB, 5 * KB, (1 + 4 + 20) * KB)
+
+
+def test_where_convolutions_have_a_layout_of_their_own_a_branch_adds_into_the_other_one() -> None:
+    class Branches(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.stem, self.left, self.right = conv(1, 8), conv(8, 8), conv(8, 8)
+
+        def forward(self, x: Tensor) -> Tensor:
+            y = self.stem(x)
+            return self.left(y) + self.right(y)
+
+    graph = traced(Branches())
+    assert live_activations(graph, in_place=True, block=8) == (9 * KB, 17 * KB, 17 * KB, 9 * KB)
+    assert live_activations(graph, in_place=True) == (9 * KB, 17 * KB, 25 * KB, 17 * KB)
 
 
 def test_outputs_live_to_the_end() -> None:

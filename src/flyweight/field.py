@@ -45,22 +45,34 @@ def receptive_fields(graph: Graph) -> Mapping[str, Field | None]:
     if not graph.inputs:
         return MappingProxyType({})
     pixels = graph.tensors[graph.inputs[0]].shape[2:]
+    seen = axes_seen(graph)
+    empty = tuple(0 for _ in pixels)
+    nothing = Field(empty, tuple(Fraction(0) for _ in pixels), empty, tuple(False for _ in pixels))
+    fields = {name: _field(seen[name], pixels) if name in seen else nothing for name in graph.tensors}
+    return MappingProxyType(fields)
+
+
+def axes_seen(graph: Graph) -> Mapping[str, tuple[Axis, ...] | None]:
+    """Return, per spatial axis of the input, what every single position of an activation sees of it.
+
+    None behind an operator that this module doesn't know; what depends on no input is missing.
+    """
+    if not graph.inputs:
+        return MappingProxyType({})
+    pixels = graph.tensors[graph.inputs[0]].shape[2:]
     places: dict[str, _Places | None] = {}
     for name in graph.inputs:  # further inputs join where they have the first one's size
         if graph.tensors[name].shape[2:] == pixels:
             places[name] = tuple(_Place(Axis((0,), (0,), 1), 2 + k) for k in range(len(pixels)))
     for node in graph.nodes:
         _propagate(node, graph, places)
-    empty = tuple(0 for _ in pixels)
-    nothing = Field(empty, tuple(Fraction(0) for _ in pixels), empty, tuple(False for _ in pixels))
-    fields = {name: _field(places[name], pixels) if name in places else nothing for name in graph.tensors}
-    return MappingProxyType(fields)
+    seen = {name: tuple(place.axis for place in found) if found is not None else None for name, found in places.items()}
+    return MappingProxyType(seen)
 
 
-def _field(places: _Places | None, pixels: Sequence[int]) -> Field | None:
-    if places is None:
+def _field(axes: tuple[Axis, ...] | None, pixels: Sequence[int]) -> Field | None:
+    if axes is None:
         return None
-    axes = [place.axis for place in places]
     return Field(
         tuple(n if axis.whole else axis.size for axis, n in zip(axes, pixels, strict=True)),
         tuple(Fraction(axis.advance, axis.period) for axis in axes),
