@@ -25,7 +25,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-MOST_NAMES = 16  # a message lists no more names than these
+MOST_NAMES = 24  # named in an error: all commands are
 
 
 class FlyweightError(Exception):

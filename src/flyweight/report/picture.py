@@ -1,148 +1,278 @@
-"""A picture of a whole network as SVG: every operator and skip, the shapes between, coloured by what each block costs.
+"""A picture of a whole network: every operator, grouped by module, coloured by what it costs; as SVG, PDF or PNG.
 
-Drawn by Flyweight itself: no other program, no font of its own, nothing in it that runs or loads.
+Drawn by Flyweight itself, without any other program. ``drawn`` gives the layout as a value; the renderings follow it.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from types import MappingProxyType
 
-from flyweight.graph import Graph
+from flyweight.errors import UsageError
+from flyweight.graph import Graph, Node
+from flyweight.profile import Profile
 from flyweight.report import _format as fmt
-from flyweight.report._blocks import Block, blocks_of, values_of
-from flyweight.report._layout import HEADER, LINE_HEIGHT, MARGIN, PADDING, Box, Layout, Route, place
+from flyweight.report.drawing._cards import Card, card
+from flyweight.report.drawing._fold import folded, to_depth
+from flyweight.report.drawing._fuse import NORMS, WEIGHTED
+from flyweight.report.drawing._layout import Layout, Shape, lay_out
+from flyweight.report.drawing._pages import PAPERS, on_paper, paper_shape
+from flyweight.report.drawing._pdf import to_pdf
+from flyweight.report.drawing._png import to_png
+from flyweight.report.drawing._scene import Heading, Legend, scene
+from flyweight.report.drawing._svg import to_svg
+from flyweight.report.drawing._units import Diagram, Group, Unit, diagram, units_in
 
-INK, SOFT, LINE, SKIP, PLAIN = "#1a2530", "#56616c", "#7d8790", "#0a5a86", "#f4f2ec"
-SCALE = (
-    (251, 247, 236),
-    (246, 196, 122),
-    (226, 116, 62),
-)  # from no cost to the dearest block; ink stays readable on all
-FONT = "Arial, 'Liberation Sans', Helvetica, sans-serif"
-LEGEND_WIDTH, LEGEND_STEPS = 150.0, 30
+FOLDS = ("repeats", "fused", "none")
+SUFFIXES = (".svg", ".pdf", ".png")
+__all__ = ["FOLDS", "PAPERS", "SUFFIXES", "Costs", "Picture", "counted_costs", "drawn", "measured_costs", "network_svg"]
+
+
+@dataclass(frozen=True)
+class Costs:
+    """What colours the boxes: a number per node, by its name.
+
+    Attributes:
+        title: what the numbers are, with their unit, and whether they are counted or measured.
+        text: a number in words. peak: the largest of a box's nodes counts, as for memory; else their sum.
+    """
+
+    by_node: Mapping[str, float]
+    title: str
+    text: Callable[[float], str] = fmt.count
+    peak: bool = False
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A network's picture before it is rendered: its layout as plain values, and what stands above it."""
+
+    layout: Layout
+    heading: Heading
+    paper: str = ""
+
+    def svg(self) -> str:
+        """Return it as SVG."""
+        return to_svg(scene(self.layout, self.heading))
+
+    def pdf(self) -> bytes:
+        """Return it as PDF: one page of the picture's own size, or as many as it needs on ``paper``."""
+        if self.paper:
+            return to_pdf(on_paper(self.layout, self.heading, self.paper), self.heading.title)
+        return to_pdf([scene(self.layout, self.heading)], self.heading.title)
+
+    def png(self, scale: float | None = None) -> bytes:
+        """Return it as PNG, ``scale`` pixels per px; 2 by default, less for a very large picture."""
+        return to_png(scene(self.layout, self.heading), scale)
+
+    def rendered(self, file: Path, scale: float | None = None) -> bytes:
+        """Return it in the format of a file's ending.
+
+        Raises:
+            UsageError: another ending than those in ``SUFFIXES``, or a PNG too large.
+        """
+        suffix = file.suffix.lower()
+        if suffix not in SUFFIXES:
+            raise UsageError(f"{file}: pictures end in {', '.join(SUFFIXES)}. Name the file e.g. {file.stem}.svg.")
+        if suffix == ".svg":
+            return self.svg().encode()
+        return self.pdf() if suffix == ".pdf" else self.png(scale)
+
+
+def drawn(
+    graph: Graph,
+    title: str,
+    costs: Costs | None = None,
+    *,
+    facts: Sequence[str] = (),
+    fold: str = "repeats",
+    depth: int = 0,
+    width_px: float | None = None,
+    paper: str = "",
+) -> Picture:
+    """Return the picture of a network.
+
+    Args:
+        graph: what is drawn, to the last operator. title, facts: stand above it.
+        costs: what colours the boxes; None: nothing.
+        fold: ``none`` draws every operator as a box; ``fused`` puts a convolution, its norm and its activation in one;
+            ``repeats`` also draws equal modules that follow each other once, with their number.
+        depth: modules this many names deep are one box; 0 draws what is in them.
+        width_px: not wider than this, as far as the widest module allows; else it has the proportions of a page.
+        paper: for a PDF on sheets, one of ``PAPERS``.
+
+    Raises:
+        UsageError: another fold or paper.
+    """
+    if fold not in FOLDS:
+        raise UsageError(f"fold is '{fold}'; allowed are {', '.join(FOLDS)}.")
+    found = to_depth(diagram(graph, fused=fold != "none"), depth)
+    found = folded(found) if fold == "repeats" else found
+    writer = _Writer(found, costs)
+    shape = paper_shape(paper) if paper else Shape(width_px=width_px)
+    layout = lay_out(found, writer.card, writer.figure, shape)
+    lines = (" · ".join((_size(graph, found), *facts)), *_key(found, layout))
+    return Picture(layout, Heading(title, lines, writer.legend), paper)
 
 
 def network_svg(graph: Graph, title: str, colors_by: Mapping[str, float] | None = None, color_title: str = "") -> str:
-    """Return the whole network as SVG, in rows that run to and fro.
+    """Return the whole network as SVG.
 
     Args:
-        graph: what is drawn, down to the last operator; those of one stage (``encoder.conv4_1``) share a block.
-        title: stands above it.
-        colors_by: a number per module, e.g. MACs or microseconds; a block's colour is the sum of its modules'.
+        graph: what is drawn. title: stands above it.
+        colors_by: a number per module, e.g. MACs or microseconds; a box's colour is the sum of its modules'.
         color_title: what the numbers are, with their unit and whether they are counted or measured.
     """
-    blocks, edges = blocks_of(graph)
-    layout = place(blocks, edges)
-    values = values_of(blocks, colors_by or {})
-    width = max(layout.width, 640.0)
-    parts = [f'<rect width="{width:.0f}" height="{layout.height:.0f}" fill="#ffffff"/>', _title(graph, title)]
-    if any(values):
-        parts.append(_legend(values, color_title, width))
-    parts += [_route(route) for route in sorted(layout.routes, key=lambda route: route.skip)]
-    parts += [_block(block, box, value, values) for block, box, value in zip(blocks, layout.boxes, values, strict=True)]
-    parts += [_shape(route) for route in layout.routes]
-    return _svg(layout, width, title, parts)
+    costs = Costs(by_node(graph, colors_by), color_title) if colors_by else None
+    return drawn(graph, title, costs).svg()
 
 
-def _svg(layout: Layout, width: float, title: str, parts: list[str]) -> str:
-    size = f'width="{width:.0f}" height="{layout.height:.0f}" viewBox="0 0 {width:.0f} {layout.height:.0f}"'
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" {size} font-family="{FONT}" role="img" aria-label="{fmt.esc(title)}">'
-        f"<title>{fmt.esc(title)}</title>{''.join(parts)}</svg>"
-    )
+def counted_costs(profile: Profile, kind: str) -> Costs:
+    """Return counted costs by node: ``macs``, ``params``, or ``memory`` (activations that are live while it runs).
+
+    Raises:
+        UsageError: another kind.
+    """
+    if kind == "macs":
+        macs = {row.name: float(row.macs) for row in profile.rows if row.macs is not None}
+        return Costs(macs, "MACs per box (counted)")
+    if kind == "params":
+        return Costs({row.name: float(row.params) for row in profile.rows}, "parameters per box (counted)")
+    if kind == "memory":
+        live = {row.name: float(row.live_bytes) for row in profile.rows}
+        return Costs(live, "bytes of activations alive while it runs (counted)", _bytes, peak=True)
+    raise UsageError(f"no counted cost is named '{kind}'; allowed are macs, params, memory.")
 
 
-def _title(graph: Graph, title: str) -> str:
-    words = f"{len(graph.nodes)} operators, from left to right and back. /2: stride 2. → 32: 32 channels out. "
-    words += "BN: batch normalization. Blue: skips."
-    return _text(MARGIN, 27, title, 17, INK, bold=True) + _text(MARGIN, 44, words, 10.5, SOFT)
+def measured_costs(graph: Graph, us_by_module: Mapping[str, float], how: str) -> Costs:
+    """Return measured times by node, from µs by module; ``how``: runtime, version and threads."""
+    return Costs(by_node(graph, us_by_module), f"time per box, ms (measured, {how})", _milliseconds)
 
 
-def _text(x: float, y: float, text: str, size: float, color: str, *, bold: bool = False, anchor: str = "start") -> str:
-    weight = ' font-weight="700"' if bold else ""
-    style = weight if anchor == "start" else f'{weight} text-anchor="{anchor}"'
-    style += f' font-size="{size:g}" fill="{color}" xml:space="preserve"'
-    return f'<text x="{x:.1f}" y="{y:.1f}"{style}>{fmt.esc(text)}</text>'
+def _bytes(value: float) -> str:
+    return f"{fmt.count(value)}B" if value >= 1000 else f"{value:.0f} B"
 
 
-def _color(share: float) -> str:
-    """Return the colour for 0 (nothing) to 1 (the dearest block)."""
-    position = min(max(share, 0.0), 1.0) * (len(SCALE) - 1)
-    index = min(int(position), len(SCALE) - 2)
-    return "#" + "".join(
-        f"{round(a + (b - a) * (position - index)):02x}" for a, b in zip(SCALE[index], SCALE[index + 1], strict=True)
-    )
+def _milliseconds(value_us: float) -> str:
+    return f"{fmt.significant(value_us / 1000, 2)} ms"
 
 
-def _legend(values: tuple[float | None, ...], title: str, width: float) -> str:
-    most = max(value or 0.0 for value in values)
-    left, step = width - MARGIN - LEGEND_WIDTH, LEGEND_WIDTH / LEGEND_STEPS
-    bar = "".join(
-        f'<rect x="{left + i * step:.1f}" y="31" width="{step + 0.3:.1f}" height="9" '
-        f'fill="{_color(i / (LEGEND_STEPS - 1))}"/>'
-        for i in range(LEGEND_STEPS)
-    )
-    frame = f'<rect x="{left:.1f}" y="31" width="{LEGEND_WIDTH:.1f}" height="9" fill="none" stroke="{LINE}"/>'
-    ends = _text(left, 51, "0", 10, SOFT) + _text(width - MARGIN, 51, _number(most), 10, SOFT, anchor="end")
-    return bar + frame + ends + _text(width - MARGIN, 25, f"colour: {title} per block", 10.5, SOFT, anchor="end")
+def by_node(graph: Graph, by_module: Mapping[str, float]) -> Mapping[str, float]:
+    """Give each module's number to one of its nodes: the heaviest that ran in itself, else the first below it."""
+    own: dict[str, Node] = {}
+    below: dict[str, Node] = {}
+    for node in graph.nodes:
+        known = own.setdefault(node.module, node)
+        if known.op not in WEIGHTED and node.op in WEIGHTED:
+            own[node.module] = node
+        parts = node.module.split(".")
+        for end in range(1, len(parts) + 1):
+            below.setdefault(".".join(parts[:end]), node)
+    found: dict[str, float] = {}
+    for module, value in by_module.items():
+        home = own.get(module) or below.get(module)
+        if home is not None:
+            found[home.name] = found.get(home.name, 0.0) + value
+    return MappingProxyType(found)
 
 
-def _number(value: float) -> str:
-    return fmt.count(value) if value >= 1e6 else fmt.thousands(value) if value >= 1000 else fmt.significant(value)
+# ---- the texts ----------------------------------------------------------------------------------------------------
 
 
-def _block(block: Block, box: Box, value: float | None, values: tuple[float | None, ...]) -> str:
-    most, total = max(v or 0.0 for v in values), sum(v or 0.0 for v in values)
-    fill = _color(value / most) if value is not None and most > 0 else PLAIN
-    parts = [
-        f'<rect x="{box.x:.1f}" y="{box.y:.1f}" width="{box.width:.1f}" height="{box.height:.1f}" rx="5" '
-        f'fill="{fill}" stroke="{SOFT}"/>',
-        _text(box.x + PADDING, box.y + 17, block.title or "(root)", 12, INK, bold=True),
-    ]
-    if value is not None and total > 0:
-        parts.append(f"<g><title>{fmt.esc(_number(value))}</title>")
-        parts.append(
-            _text(box.x + box.width - PADDING, box.y + 17, fmt.percent(value / total), 10, INK, anchor="end") + "</g>"
+class _Writer:
+    """Says of each unit and module what it costs."""
+
+    def __init__(self, found: Diagram, costs: Costs | None) -> None:
+        self.found, self.costs = found, costs
+
+    @cached_property
+    def total(self) -> float:
+        return sum(value or 0.0 for value in map(self._value, self.found.units))
+
+    @cached_property
+    def most(self) -> float:
+        return max((value or 0.0 for value in map(self._each, self.found.units)), default=0.0)
+
+    @property
+    def legend(self) -> Legend:
+        """The legend of the colours; empty where nothing costs anything."""
+        if self.costs is None or not self.most:
+            return Legend()
+        return Legend(f"colour: {self.costs.title}", self.costs.text(self.most))
+
+    def _value(self, unit: Unit) -> float | None:
+        """Return what all units that this one stands for cost; None where nothing is known of them."""
+        known = [self.costs.by_node[n.name] for n in unit.nodes if n.name in self.costs.by_node] if self.costs else []
+        if not known:
+            return None
+        return max(known) if self.costs and self.costs.peak else sum(known)
+
+    def _each(self, unit: Unit) -> float | None:
+        """Return what one of the equal units costs."""
+        value = self._value(unit)
+        return value if value is None or (self.costs and self.costs.peak) else value / unit.times
+
+    def card(self, unit: Unit, above: str) -> Card:
+        """Return a unit's text and colour."""
+        each = self._each(unit)
+        shade = each / self.most if each is not None and self.most else None
+        return card(unit, self._figure(unit, each), shade, above, self._about(unit, each))
+
+    def _figure(self, unit: Unit, each: float | None) -> str:
+        if not each or self.costs is None:
+            return ""
+        text = self.costs.text(each)
+        if self.costs.peak:
+            return f"{text}, peak" if each == self.most else text
+        several = f"{unit.times} × " if unit.times > 1 else ""
+        return f"{several}{text} · {fmt.percent(each * unit.times / self.total)}"
+
+    def figure(self, group: Group) -> str:
+        """Return a module's share of the whole, or its own peak."""
+        if self.costs is None or not self.most:
+            return ""
+        values = [value for value in map(self._value, units_in(group)) if value]
+        if self.costs.peak:
+            return self.costs.text(max(values)) if values else ""
+        return fmt.percent(sum(values) / self.total) if values and self.total else ""
+
+    def _about(self, unit: Unit, each: float | None) -> str:
+        """Return the tooltip: all that there is to say, also what the box had no room for."""
+        read, made = (
+            ", ".join(fmt.shape(self.found.shapes[name]) for name in names) for names in (unit.inputs, unit.outputs)
         )
-    for i, line in enumerate(block.lines):
-        parts.append(_text(box.x + PADDING, box.y + HEADER + LINE_HEIGHT * (i + 0.72), line, 10, INK))
-    return "".join(parts)
+        first = unit.nodes[: len(unit.nodes) // unit.times]
+        ops = " · ".join(node.op for node in first)
+        cost = f"{self.costs.text(each)} ({self.costs.title})" if self.costs and each is not None else ""
+        lines = (
+            unit.path or unit.group,
+            ops if len(ops) < 200 else f"{len(first)} operators",
+            f"{read} → {made}",
+            cost,
+        )
+        return "\n".join(line for line in lines if line and unit.nodes)
 
 
-def _route(route: Route) -> str:
-    color, width = (SKIP, 1.7) if route.skip else (LINE, 1.3)
-    corners = route.corners
-    path = f"M{corners[0][0]:.1f} {corners[0][1]:.1f}"
-    for before, corner, after in zip(corners, corners[1:], corners[2:], strict=False):
-        radius = min(11.0, math.dist(before, corner) / 2, math.dist(corner, after) / 2)
-        start, end = _toward(corner, before, radius), _toward(corner, after, radius)
-        path += f"L{start[0]:.1f} {start[1]:.1f}Q{corner[0]:.1f} {corner[1]:.1f} {end[0]:.1f} {end[1]:.1f}"
-    tip = corners[-1]
-    back = _toward(tip, corners[-2], 6)
-    path += f"L{back[0]:.1f} {back[1]:.1f}"
-    return f'<path d="{path}" fill="none" stroke="{color}" stroke-width="{width}"/>' + _arrow(tip, corners[-2], color)
+def _size(graph: Graph, found: Diagram) -> str:
+    inputs = ", ".join(fmt.shape(graph.tensors[name].shape) for name in graph.inputs)
+    boxes = sum(1 for unit in found.units if unit.nodes)
+    return f"input {inputs} · {len(graph.nodes)} operators in {boxes} boxes"
 
 
-def _toward(start: tuple[float, float], end: tuple[float, float], distance: float) -> tuple[float, float]:
-    length = math.dist(start, end) or 1.0
-    return start[0] + (end[0] - start[0]) * distance / length, start[1] + (end[1] - start[1]) * distance / length
-
-
-def _arrow(tip: tuple[float, float], before: tuple[float, float], color: str) -> str:
-    back = _toward(tip, before, 8)
-    across = ((back[1] - tip[1]) / 2, (tip[0] - back[0]) / 2)
-    return (
-        f'<path d="M{tip[0]:.1f} {tip[1]:.1f}L{back[0] + across[0]:.1f} {back[1] + across[1]:.1f}'
-        f'L{back[0] - across[0]:.1f} {back[1] - across[1]:.1f}Z" fill="{color}"/>'
-    )
-
-
-def _shape(route: Route) -> str:
-    """Write the shape on the edge, with a white rim so that lines under it don't disturb."""
-    x, y = route.label
-    color = SKIP if route.skip else SOFT
-    return (
-        f'<g stroke="#ffffff" stroke-width="3" paint-order="stroke" stroke-linejoin="round">'
-        f"{_text(x, y, route.edge.shape, 9.5, color, anchor=route.anchor)}</g>"
-    )
+def _key(found: Diagram, layout: Layout) -> Iterator[str]:
+    """Yield the line that explains the short signs; only those that occur."""
+    words = " ".join(f"{unit.words} {unit.notes}" for unit in found.units)
+    ops = {node.op for unit in found.units for node in unit.nodes}
+    signs = [
+        *(["s2: stride 2"] if ", s2" in words else []),
+        *(["d2: dilation 2"] if ", d2" in words else []),
+        *(["3→32: channels read → made"] if "→" in words else []),
+        *(["BN: batch normalization"] if "batch_norm" in ops & NORMS and "BN" in words else []),
+        *(["×3: three equal modules, one behind the other"] if any(unit.times > 1 for unit in found.units) else []),
+        *(["blue: skip connections"] if any(wire.skip for wire in layout.wires) else []),
+    ]
+    if signs:
+        yield " · ".join(signs)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 from flyweight.report.drawing import _text
 from flyweight.report.drawing._cards import FRAME_PX
@@ -17,7 +18,6 @@ from flyweight.report.drawing._strip import (
     EAST,
     LABEL_STRIP,
     LANE,
-    PORT,
     WEST,
     Cell,
     Net,
@@ -134,7 +134,7 @@ class _FlowBuilder:
                 places[at] = len(self.parts)
                 self.parts.append(group.children[at])
                 self.pieces.append(pieces[at])
-            self.rows.append(FlowRow(table, index, tuple(places[at] for at, _ in row), around))
+            self.rows.append(FlowRow(table, index, tuple(places[at] for at, _ in sorted(row)), around))
         self.tables[table] = arrangement, tuple(places.get(at, -1) for at in range(len(group.children)))
 
 
@@ -228,6 +228,7 @@ class _Column:
     wests: list[str]
     easts: list[str]
     axis: float = 0.0
+    drop: float = 0.0  # how much lower it stands, so that no line from it lies on one into the next
 
     @property
     def left(self) -> float:
@@ -252,11 +253,14 @@ def placed(flow: Flow, columns: Sequence[Sequence[FlowRow]], reads: Reads) -> Pl
         west = {tensor: gutters[at][tensor] - column.axis for tensor in column.wests}
         east = {tensor: gutters[at + 1][tensor] - column.axis for tensor in column.easts}
         column.strip.wire(0.0, west, east)
+    for before, column in pairwise(made):
+        _drop(before, column)
     legs, top, height = _Streets(nets, home, made, gutters).joined()
     places: list[Point] = [(0.0, 0.0)] * len(flow.pieces)
     for column in made:
         for child, cell in column.strip.cell_of.items():
-            places[child] = column.axis + cell.x, top + column.strip.row_tops[column.strip.row_of[child]]
+            row_top = column.strip.row_tops[column.strip.row_of[child]]
+            places[child] = column.axis + cell.x, top + column.drop + row_top
     frames = tuple(frame for column in made for frame in _frames(column, flow, top))
     spans = tuple((column.axis + column.left, column.axis + column.right) for column in made)
     return Placed(width, height, flow.pieces, tuple(places), legs, frames, spans)
@@ -293,7 +297,7 @@ def _column(
                 title = titled(group, row.around[level - 1].path if level else "")
                 title += "" if _first_of(flow, group) is row else " (continued)"
                 needs = TITLE_X + _text.width(title, FRAME_PX, bold=True) + TITLE_GAP
-                left = max(left, needs - _first_entry(flow, cells))
+                left = max(left, needs - _first_entry(flow, cells, slots))
                 titles[number, level] = title, 0.0
             after = following[number]
             closing = len(row.around) - (_shared(row.around, after.around) if after else 0)
@@ -318,14 +322,10 @@ def _own_nets(nets: Sequence[Net], at: int, home: Mapping[int, int]) -> list[Net
     return own
 
 
-def _first_entry(flow: Flow, cells: Sequence[Cell]) -> float:
-    """Return the leftmost x at which a line may come down to a row."""
-    xs = []
-    for cell in cells:
-        piece = flow.pieces[cell.child]
-        several = isinstance(piece, Leaf) and len(piece.unit.inputs) > 1
-        xs.append(cell.x + (-2.3 * PORT if several else min(piece.ins.values(), default=0.0)))
-    return min(xs)
+def _first_entry(flow: Flow, cells: Sequence[Cell], slots: Mapping[int, float]) -> float:
+    """Return the leftmost x at which a line may come down to a row, or pass it in an empty slot."""
+    entries = (cell.x + min(flow.pieces[cell.child].ins.values(), default=0.0) for cell in cells)
+    return min(*entries, *slots.values(), 0.0)
 
 
 def _place_columns(columns: Sequence[_Column]) -> tuple[list[dict[str, float]], float]:
@@ -345,6 +345,23 @@ def _place_columns(columns: Sequence[_Column]) -> tuple[list[dict[str, float]], 
     return gutters, x
 
 
+def _drop(before: _Column, column: _Column) -> None:
+    """Move a column down until no line into it lies on one that leaves the column before it for the same gutter."""
+    leaving = [
+        (tensor, before.axis + points[-1][0], before.drop + points[-1][1])
+        for (tensor, _, sink), points in before.strip.legs.items()
+        if sink == EAST
+    ]
+    coming = [
+        (tensor, column.axis + points[0][0], points[0][1])
+        for (tensor, source, _), points in column.strip.legs.items()
+        if source == WEST
+    ]
+    pairs = [(y, v) for tensor, x, y in leaving for other, u, v in coming if tensor != other and u < x + LANE]
+    steps = (LANE / 2 * step for step in range(len(pairs) * 4 + 1))
+    column.drop = next((drop for drop in steps if all(abs(v + drop - y) >= LANE / 2 - 0.1 for y, v in pairs)), 0.0)
+
+
 class _Streets:
     """Joins the lines of columns through the gutters, and through the streets above and below where they go farther."""
 
@@ -356,7 +373,7 @@ class _Streets:
         gutters: Sequence[Mapping[str, float]],
     ) -> None:
         self.nets, self.home, self.columns, self.gutters = nets, home, columns, gutters
-        self.floor = max(column.strip.height for column in columns)
+        self.floor = max(column.drop + column.strip.height for column in columns)
         self.lanes: dict[str, list[list[tuple[float, float]]]] = {"top": [], "bottom": []}
 
     def joined(self) -> tuple[dict[tuple[str, int, int], tuple[Point, ...]], float, float]:
@@ -388,10 +405,10 @@ class _Streets:
 
     def _street(self, net: Net, at: int) -> str:
         """The nearer of the two streets; one of them for all that a tensor has to do in one column."""
-        start = self.columns[self.home[net.source]].strip
-        leaves = start.legs[net.tensor, net.source, EAST][-1][1]
-        strip = self.columns[at].strip
-        enters = [strip.legs[net.tensor, WEST, sink][0][1] for sink in net.sinks if self.home[sink] == at]
+        first, last = self.columns[self.home[net.source]], self.columns[at]
+        leaves = first.drop + first.strip.legs[net.tensor, net.source, EAST][-1][1]
+        sinks = [sink for sink in net.sinks if self.home[sink] == at]
+        enters = [last.drop + last.strip.legs[net.tensor, WEST, sink][0][1] for sink in sinks]
         ys = [leaves, *enters]
         return "top" if sum(ys) <= sum(self.floor - y for y in ys) else "bottom"
 
@@ -401,16 +418,16 @@ class _Streets:
         start, end = self.home[net.source], self.home[sink]
         first, last = self.columns[start], self.columns[end]
         if start == end:
-            yield from _moved(first.strip.legs[net.tensor, net.source, sink], first.axis, top)
+            yield from _moved(first.strip.legs[net.tensor, net.source, sink], first.axis, top + first.drop)
             return
-        yield from _moved(first.strip.legs[net.tensor, net.source, EAST], first.axis, top)
+        yield from _moved(first.strip.legs[net.tensor, net.source, EAST], first.axis, top + first.drop)
         if end > start + 1:
             street = self._street(net, end)
             lane = roads[net.tensor, street]
             y = top - LANE * (lane + 1) if street == "top" else low + LANE * lane
             yield self.gutters[start + 1][net.tensor], y
             yield self.gutters[end][net.tensor], y
-        yield from _moved(last.strip.legs[net.tensor, WEST, sink], last.axis, top)
+        yield from _moved(last.strip.legs[net.tensor, WEST, sink], last.axis, top + last.drop)
 
 
 def _moved(points: Sequence[Point], x: float, y: float) -> Iterator[Point]:
@@ -422,14 +439,14 @@ def _frames(column: _Column, flow: Flow, top: float) -> Iterator[OpenFrame]:
     opened: list[tuple[Group, float, tuple[str, float], bool]] = []
     strip = column.strip
     for number, (row, after) in enumerate(zip(column.rows, (*column.rows[1:], None), strict=True)):
-        row_top = strip.row_tops[number] + top
+        row_top = strip.row_tops[number] + top + column.drop
         titles = sorted((level, title) for (at, level), title in column.titles.items() if at == number)
         for position, (level, title) in enumerate(titles):
             y = row_top - ARROW_STRIP - HEADER * (len(titles) - position)
             group = row.around[level]
             opened.append((group, y, title, _first_of(flow, group) is row))
         staying = _shared(row.around, after.around) if after else 0
-        bottom = row_top + flow.height(row) + LABEL_STRIP
+        bottom = row_top + flow.height(row) + strip.foot(strip.rows[number])
         while len(opened) > staying:
             level = len(opened) - 1
             bottom += CLOSE

@@ -28,6 +28,7 @@ from flyweight.report.drawing._table import HEADER, TITLE_X, Block, Leaf, Placea
 from flyweight.report.drawing._units import Diagram, Group, Part, Unit
 
 MOST_COLUMNS = 40
+MARGIN, NARROWEST, HEADING = 22.0, 520.0, 110.0  # around the layout; of a picture; what stands above it, at most
 LABEL_X, LABEL_DROP = 5.0, 10.0  # a shape stands to the right of its line, its foot this far below the box
 
 
@@ -167,7 +168,7 @@ def _chosen(
         if shape.width_px is not None:
             off = width - shape.width_px if width > shape.width_px else (shape.width_px - width) / 1e6
         else:
-            off = abs(math.log(width / height / shape.aspect))
+            off = abs(math.log(max(width + 2 * MARGIN, NARROWEST) / (height + HEADING) / shape.aspect))
         if best is None or off < best[0] - 1e-9:
             best = off, columns
     assert best is not None  # the input and the output are rows
@@ -197,7 +198,7 @@ class _Emitter:
 
     def layout(self) -> Layout:
         """Place every part, then draw the lines between boxes."""
-        self.frames += [_frame(frame, self.figure(frame.group)) for frame in self.drawn.frames]
+        self.frames += map(_frame, self.drawn.frames)
         for child, (piece, (x, y)) in enumerate(zip(self.drawn.pieces, self.drawn.places, strict=True)):
             self._emit(piece, x, y, (_Home(None, child, 0.0, 0.0),), _depth(self.flow, child))
         order = sorted(self.boxes)
@@ -261,7 +262,7 @@ def _depth(flow: Flow, child: int) -> int:
     return next(len(row.around) for row in flow.rows if child in row.children)
 
 
-def _frame(frame: OpenFrame, figure: str) -> Frame:
+def _frame(frame: OpenFrame) -> Frame:
     return Frame(
         frame.group.path, frame.level, frame.x, frame.y, frame.width, frame.height, frame.title, frame.title_x,
         frame.y + HEADER - 5, "", 0.0, frame.group.times, frame.begins, frame.ends,

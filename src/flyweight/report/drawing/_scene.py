@@ -11,7 +11,7 @@ from typing import Literal, TypeAlias
 
 from flyweight.report.drawing import _text
 from flyweight.report.drawing._cards import FRAME_PX, LEADING, PAD_X, PAD_Y, SHAPE_PX
-from flyweight.report.drawing._layout import Frame, Label, Layout, NodeBox, Wire
+from flyweight.report.drawing._layout import MARGIN, NARROWEST, Frame, Label, Layout, NodeBox, Wire
 
 Color: TypeAlias = tuple[int, int, int]
 Anchor: TypeAlias = Literal["start", "middle", "end"]
@@ -30,9 +30,8 @@ END_FILL: Color = (232, 236, 240)
 SCALE: tuple[Color, ...] = ((253, 250, 240), (251, 209, 138), (240, 138, 82))  # from nothing to the dearest box
 
 TITLE_PX, TEXT_PX = 17.0, 10.0
-MARGIN, RADIUS = 22.0, 4.0
+RADIUS = 4.0
 LEGEND_WIDTH, LEGEND_HEIGHT, LEGEND_STEPS = 160.0, 9.0, 32
-NARROWEST = 430.0
 
 
 @dataclass(frozen=True)

@@ -156,11 +156,15 @@ class Strip:
         first, last = self._gap_of(net), self._gap_to(sink)
         if first == last:
             return "near"
-        if net.source >= 0 and self._hold(net, self.cell_of[net.source].slot, first, last):
+        if self._in_slot(net.source) and self._hold(net, self.cell_of[net.source].slot, first, last):
             return "below source"
-        if sink >= 0 and self._hold(net, self.cell_of[sink].slot, first, last):
+        if self._in_slot(sink) and self._hold(net, self.cell_of[sink].slot, first, last):
             return "above sink"
         return "trunk"
+
+    def _in_slot(self, child: int) -> bool:
+        """Whether it is a child, and not one in the middle of its row."""
+        return child >= 0 and self.cell_of[child].slot in self.rows[self.row_of[child]].slots
 
     def _hold(self, net: Net, slot: int, first: int, last: int) -> bool:
         """Reserve a slot's places in the rows between two gaps, where all of them are empty."""
@@ -255,15 +259,16 @@ class Strip:
     def _choose_ports_of(self, sink: int, found: Sequence[tuple[float, str]]) -> None:
         taken: list[float] = []
         aside: list[tuple[float, str]] = []
+        least = 0.0 if self.rows[self.row_of[sink]].above else -self._half(sink)  # a title stands at the left
         for dx, tensor in sorted(found, key=lambda item: abs(item[0])):
-            above = self.ways[tensor, sink] not in ("trunk", "west") and abs(dx) <= self._half(sink)
+            above = self.ways[tensor, sink] not in ("trunk", "west") and least <= dx <= self._half(sink)
             if above and all(abs(dx - other) >= HEADS for other in taken):
                 self.ports[sink, tensor] = dx
                 taken.append(dx)
             else:
                 aside.append((dx, tensor))
         for side in (-1, 1):
-            tensors = [tensor for dx, tensor in aside if (dx > 0) == (side > 0)]
+            tensors = [tensor for dx, tensor in aside if (dx > 0 or least == 0.0) == (side > 0)]
             port = self._free_port(sink, side, taken, alone=len(tensors) == len(found))
             self.ports.update(((sink, tensor), port) for tensor in tensors)
 
@@ -302,9 +307,9 @@ class Strip:
     ) -> None:
         """Place rows and lines from ``top`` on; ``west`` and ``east`` say where lines come from and go to beside."""
         legs = [leg for net in self.nets for leg in self._legs_of(net, west, east)]
-        lanes: list[dict[_Key, _Lane]] = [{} for _ in range(len(self.rows) + 1)]
-        for leg in legs:
-            self._enter_lanes(leg, lanes)
+        lanes = self._lanes(legs)
+        while any(_sidestep(legs, number, gap) for number, gap in enumerate(lanes)):
+            lanes = self._lanes(legs)
         for gap in lanes:
             _assign(gap)
         lane_tops = self._place_rows(top, lanes)
@@ -342,14 +347,18 @@ class Strip:
         if net.east:
             yield _Leg(net, EAST, start, [(first, own, east[net.tensor])])
 
-    def _enter_lanes(self, leg: _Leg, lanes: list[dict[_Key, _Lane]]) -> None:
-        x = leg.start
-        for gap, key, to in leg.steps:
-            if abs(to - x) > 0.01:
-                lane = lanes[gap].setdefault(key, _Lane())
-                lane.ups.append(x)
-                lane.downs.append(to)
-            x = to
+    def _lanes(self, legs: Sequence[_Leg]) -> list[dict[_Key, _Lane]]:
+        """Return the lines that run sideways in each gap."""
+        lanes: list[dict[_Key, _Lane]] = [{} for _ in range(len(self.rows) + 1)]
+        for leg in legs:
+            x = leg.start
+            for gap, key, to in leg.steps:
+                if abs(to - x) > 0.01:
+                    lane = lanes[gap].setdefault(key, _Lane())
+                    lane.ups.append(x)
+                    lane.downs.append(to)
+                x = to
+        return lanes
 
     def _place_rows(self, top: float, lanes: Sequence[Mapping[_Key, _Lane]]) -> list[float]:
         """Set the top of every row; return the height of the first lane in every gap."""
@@ -357,7 +366,7 @@ class Strip:
         for index in range(len(self.rows) + 1):
             before = self.rows[index - 1] if index else None
             if before:
-                y += (LABEL_STRIP if self._labelled(before) else GAP_PAD) + before.below
+                y += self.foot(before) + before.below
             count = 1 + max((lane.level for lane in lanes[index].values()), default=-1)
             y += GAP_PAD if count else 0.0
             lane_tops.append(y + LANE / 2)
@@ -370,11 +379,11 @@ class Strip:
         self.height = y
         return lane_tops
 
-    def _labelled(self, row: Row) -> bool:
-        """Whether a shape is written below this row: below a box that reaches as far down as the row does."""
+    def foot(self, row: Row) -> float:
+        """Return the room below a row: for shapes, where a box reaches as far down as the row does."""
         tall = max(self.pieces[cell.child].height for cell in row.cells)
         boxes = [self.pieces[cell.child] for cell in row.cells if self.pieces[cell.child].is_box]
-        return any(box.outs and box.height + LABEL_STRIP > tall for box in boxes)
+        return LABEL_STRIP if any(box.outs and box.height + LABEL_STRIP > tall for box in boxes) else GAP_PAD
 
     def _corners(
         self, leg: _Leg, lanes: Sequence[Mapping[_Key, _Lane]], lane_tops: Sequence[float], top: float
@@ -412,6 +421,44 @@ def _spread(wanted: Sequence[tuple[float, str]], apart: float) -> Iterator[tuple
             yield x + (index - (len(group) - 1) / 2) * apart, tensor
 
 
+def _sidestep(legs: Sequence[_Leg], number: int, gap: Mapping[_Key, _Lane]) -> bool:
+    """Where lines change places, so that each would have to lie above the other, let one come down beside its end.
+
+    Returns:
+        Whether a line was changed.
+    """
+    waiting = dict(gap)
+    while free := [
+        k for k, low in waiting.items() if not any(_meets(high, low) for high in waiting.values() if high is not low)
+    ]:
+        for key in free:
+            del waiting[key]
+    for key, low in waiting.items():
+        blocked = {x for high in waiting.values() if high is not low for x in low.downs if _near(x, high.ups)}
+        taken = [x for lane in gap.values() for x in (*lane.ups, *lane.downs)]
+        for x in sorted(blocked):
+            aside = next((x + dx for dx in _SIDESTEPS if not _near(x + dx, taken)), None)
+            if aside is not None:
+                for leg in legs:
+                    leg.steps = [part for step in leg.steps for part in _stepped(step, (number, key, x), aside)]
+                return True
+    return False
+
+
+_SIDESTEPS = (LANE, -LANE, 2 * LANE, -2 * LANE, 3 * LANE, -3 * LANE)
+
+
+def _stepped(step: _Step, wanted: _Step, aside: float) -> tuple[_Step, ...]:
+    if step != wanted:
+        return (step,)
+    gap, _, x = step
+    return (gap, step[1], aside), (gap, ("aside", "", 0, x), x)
+
+
+def _near(x: float, others: Sequence[float]) -> bool:
+    return any(abs(x - other) < APART for other in others)
+
+
 def _assign(gap: Mapping[_Key, _Lane]) -> None:
     """Give each line of a gap a level, so that none lies on another and few cross.
 
@@ -439,7 +486,7 @@ def _order(lane: _Lane) -> tuple[int, float]:
 
 
 def _meets(high: _Lane, low: _Lane) -> bool:
-    return any(abs(up - down) < APART for up in high.ups for down in low.downs)
+    return any(_near(down, high.ups) for down in low.downs)
 
 
 def _overlap(one: _Lane, other: _Lane) -> bool:
