@@ -19,7 +19,7 @@ import flyweight
 
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-HEAVY = ("torch", "onnx", "onnxruntime", "openvino", "ncnn", "numpy", "PIL", "rich")
+HEAVY = ("torch", "onnx", "onnxruntime", "openvino", "MNN", "ncnn", "numpy", "PIL", "rich")
 
 
 def modules_after(statement: str) -> set[str]:
@@ -74,7 +74,7 @@ def imported() -> set[str]:
 
 def test_every_imported_package_is_declared() -> None:
     # pytest: flyweight.testing offers its contract tests to projects that run pytest already
-    assert imported() - declared() - declared("onnxruntime", "ncnn", "openvino", "samples") - {"pytest"} == set()
+    assert imported() - declared() - declared("onnxruntime", "ncnn", "openvino", "mnn", "samples") - {"pytest"} == set()
 
 
 def test_every_core_dependency_is_imported() -> None:
@@ -83,7 +83,7 @@ def test_every_core_dependency_is_imported() -> None:
 
 def test_lock_holds_every_direct_dependency_but_torch_which_has_its_own() -> None:
     locked = {line.split("==")[0] for line in (ROOT / "requirements.lock").read_text().splitlines() if "==" in line}
-    wanted = declared() | declared("onnxruntime", "ncnn", "openvino", "samples", "dev")
+    wanted = declared() | declared("onnxruntime", "ncnn", "openvino", "mnn", "samples", "dev")
     assert wanted - locked == {"torch", "flyweight"}  # flyweight: the extra dev names the extra all
     assert "torch==" in (ROOT / "requirements-torch.lock").read_text()
 
@@ -107,7 +107,7 @@ def test_locks_name_no_host() -> None:
 
 def test_dependencies_page_names_every_direct_dependency() -> None:
     page = (ROOT / "docs" / "dependencies.md").read_text().lower()
-    wanted = declared() | declared("onnxruntime", "ncnn", "openvino", "samples", "dev") - {"flyweight"}
+    wanted = declared() | declared("onnxruntime", "ncnn", "openvino", "mnn", "samples", "dev") - {"flyweight"}
     assert {name for name in wanted if f"| {name} |" not in page} == set()  # its own row in a table
 
 

@@ -23,7 +23,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 LIMIT_MB = 200
-EXTRAS = ("onnxruntime", "ncnn", "openvino", "samples")
+EXTRAS = ("onnxruntime", "ncnn", "openvino", "mnn", "samples")
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -103,7 +103,8 @@ class Quantization:
 class Candidate:
     """A network on its way: never changed in place.
 
-    ``module`` is in eval mode, on the CPU. ``spec`` is None for a module that the user brought.
+    ``module`` is in eval mode, on the CPU. ``spec`` is None for a module that the user brought. ``half``: artifacts
+    store their weights in half precision, which a runtime widens as it loads them; arithmetic stays float32.
     """
 
     module: nn.Module
@@ -111,11 +112,12 @@ class Candidate:
     spec: ArchSpec | None = None
     history: tuple[Change, ...] = ()
     quantization: Quantization | None = None
+    half: bool = False
 
     @property
     def precision(self) -> Precision:
         """The precision of the artifacts that are exported from it."""
-        return "int8" if self.quantization else "fp32"
+        return "int8" if self.quantization else "fp16" if self.half else "fp32"
 
     @property
     def input_shape(self) -> tuple[int, int, int, int]:
@@ -354,10 +356,15 @@ class Transform(Protocol):
 
 @runtime_checkable
 class Runtime(Protocol):
-    """One runtime. ``rtol``: largest difference to PyTorch over the largest output, for float artifacts."""
+    """One runtime.
+
+    ``rtol``: largest difference to PyTorch over the largest output, for float32 artifacts. ``precisions``: those that
+    it can be exported in; another one is an ExportError.
+    """
 
     name: str
     rtol: float
+    precisions: tuple[Precision, ...]
 
     def missing(self) -> str | None:
         """Return None where it is usable, else what to install."""

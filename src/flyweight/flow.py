@@ -439,15 +439,17 @@ def export(
 ) -> list[Artifact]:
     """Export to each runtime, into ``folder/RUNTIME``, with ``artifact.json`` beside the files.
 
-    int8 calibrates on training images of ``data``.
+    int8 calibrates on training images of ``data``; fp16 stores the weights in half precision.
 
     Raises:
         UsageError: int8 without data, or an unknown name.
         RuntimeMissingError, ExportError, FileError: as each runtime says.
     """
     check_runtimes(tuple(runtimes))
-    if precision not in ("fp32", "int8"):
-        raise UsageError(f"precision is '{precision}'; allowed are fp32 and int8.")
+    if precision not in ("fp32", "fp16", "int8"):
+        raise UsageError(f"precision is '{precision}'; allowed are fp32, fp16 and int8.")
+    if precision == "fp16":
+        candidate = replace(candidate, half=True)
     if precision == "int8" and not candidate.quantization:
         if data is None:
             raise UsageError("int8 needs images to calibrate on. Name a data set: --data blue_marble, or a folder.")

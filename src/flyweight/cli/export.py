@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from flyweight.contracts import Artifact, Candidate
 
 _ALIASES = {"onnx": "onnxruntime", "ort": "onnxruntime"}  # what people call the format -> the runtime that writes it
-PRECISIONS = ("fp32", "int8")
+PRECISIONS = ("fp32", "fp16", "int8")
 
 
 @command(
@@ -33,7 +33,7 @@ PRECISIONS = ("fp32", "int8")
     callback=names,
     metavar="NAMES",
     show_default="as MODEL is",
-    help="fp32, int8 or fp32,int8.",
+    help="fp32, fp16, int8: one or more.",
 )
 @click.option("--data", help="Images that int8 takes its ranges from: a sample's name or a folder.")
 @click.option("--nms", is_flag=True, help="Detection: also a file with decoding and suppression inside.")
@@ -77,8 +77,8 @@ def _check(model: str, candidate: Candidate, precisions: Sequence[str], data: st
     for precision in precisions:
         if precision not in PRECISIONS:
             raise unknown_name("precision", precision, PRECISIONS)
-    if candidate.quantization and "fp32" in precisions:
-        raise UsageError(f"'{model}' is quantized to int8 already. For fp32, export the rung that it comes from.")
+    if candidate.quantization and set(precisions) - {"int8"}:
+        raise UsageError(f"'{model}' is quantized to int8 already. For float, export the rung that it comes from.")
     if "int8" in precisions and not candidate.quantization and data is None:
         raise UsageError("--precision int8 needs images for its ranges. Add --data, e.g. --data blue_marble.")
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from flyweight import files
-from flyweight.contracts import Artifact, Candidate, Predict
+from flyweight.contracts import Artifact, Candidate, Precision, Predict
 from flyweight.errors import ExportError, FileError, RuntimeMissingError, UsageError
 from flyweight.graph import Graph, Node
 
@@ -36,6 +36,13 @@ def require(reason: str | None) -> None:
     """Raise RuntimeMissingError where ``missing`` gave a reason."""
     if reason:
         raise RuntimeMissingError(reason)
+
+
+def check_precision(runtime: str, precisions: Sequence[Precision], candidate: Candidate) -> None:
+    """Raise ExportError where a candidate asks for a precision that a runtime has not."""
+    if candidate.precision not in precisions:
+        offered = " and ".join(precisions)
+        raise ExportError(f"runtime '{runtime}' has no {candidate.precision} here, only {offered}. Choose another.")
 
 
 def metadata(candidate: Candidate) -> dict[str, str]:

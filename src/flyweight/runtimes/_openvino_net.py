@@ -33,12 +33,14 @@ def openvino() -> Any:
     return openvino
 
 
-def to_ir(onnx: bytes, module_of: Mapping[str, str], folder: Path) -> tuple[bytes, bytes, dict[str, str]]:
+def to_ir(
+    onnx: bytes, module_of: Mapping[str, str], folder: Path, half: bool = False
+) -> tuple[bytes, bytes, dict[str, str]]:
     """Return an ONNX file as OpenVINO's own format: the text of the layers (XML), the weights, and each layer's module.
 
     A node of the file becomes several layers (a convolution and the addition of its bias), of which the last keeps its
     name. The others are named after it and by their place, so that they are known, and so that the same network gives
-    the same bytes: OpenVINO counts them through the life of the process.
+    the same bytes: OpenVINO counts them through the life of the process. ``half``: weights in half precision.
 
     Raises:
         ExportError: OpenVINO doesn't know an operator, or a setting of it.
@@ -56,7 +58,7 @@ def to_ir(onnx: bytes, module_of: Mapping[str, str], folder: Path) -> tuple[byte
             layer.set_friendly_name(f"{owner or 'made'}.{layer.get_type_name()}.{index}")
         if owner in module_of and layer.get_type_name() != "Constant":
             modules[layer.get_friendly_name()] = module_of[owner]
-    ov.save_model(model, folder / "model.xml", compress_to_fp16=False)
+    ov.save_model(model, folder / "model.xml", compress_to_fp16=half)
     return (folder / "model.xml").read_bytes(), (folder / "model.bin").read_bytes(), modules
 
 

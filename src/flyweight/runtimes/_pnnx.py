@@ -20,7 +20,7 @@ TIMEOUT_S = 600
 
 
 def to_ncnn(candidate: Candidate) -> tuple[str, bytes]:
-    """Return ncnn's param text and float32 weights of a candidate.
+    """Return ncnn's param text and weights of a candidate: float32, or half precision where it asks for it.
 
     Raises:
         ExportError: it can't be traced or converted.
@@ -28,7 +28,7 @@ def to_ncnn(candidate: Candidate) -> tuple[str, bytes]:
     with _artifact.scratch() as folder:
         _trace(candidate, folder / "model.pt")
         shape = ",".join(map(str, candidate.input_shape))
-        command = [str(_program()), "model.pt", f"inputshape=[{shape}]f32", "fp16=0"]
+        command = [str(_program()), "model.pt", f"inputshape=[{shape}]f32", f"fp16={int(candidate.half)}"]
         try:
             done = subprocess.run(
                 command, cwd=folder, capture_output=True, text=True, errors="replace", timeout=TIMEOUT_S

@@ -12,7 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flyweight.contracts import Artifact, Candidate, Intermediate, LayerTimes, Predict
+from flyweight.contracts import Artifact, Candidate, Intermediate, LayerTimes, Precision, Predict
 from flyweight.errors import ExportError, FileError
 from flyweight.graph import Graph, Node
 from flyweight.runtimes import _artifact
@@ -42,6 +42,7 @@ class Ncnn:
 
     name = "ncnn"
     rtol = 1e-4
+    precisions: tuple[Precision, ...] = ("fp32", "fp16", "int8")
 
     def missing(self) -> str | None:
         """Return None where it is usable, else what to install."""

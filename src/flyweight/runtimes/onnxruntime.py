@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from flyweight.contracts import Artifact, Candidate, Intermediate, LayerTimes, Predict
+from flyweight.contracts import Artifact, Candidate, Intermediate, LayerTimes, Precision, Predict
 from flyweight.errors import FileError
 from flyweight.graph import Graph, Node
 from flyweight.runtimes import _artifact
@@ -30,6 +30,7 @@ class OnnxRuntime:
 
     name = "onnxruntime"
     rtol = 1e-4
+    precisions: tuple[Precision, ...] = ("fp32", "fp16", "int8")
 
     def missing(self) -> str | None:
         """Return None where it is usable, else what to install."""
@@ -55,7 +56,7 @@ class OnnxRuntime:
         _artifact.require(self.missing())
         inputs = probes(candidate)
         outputs = torch_outputs(candidate, inputs)
-        data, module_of, notes = onnx_file(candidate)
+        data, module_of, notes = onnx_file(candidate, candidate.half)
         shape = (1, *outputs.shape[1:])
         with _artifact.scratch() as draft:  # only what passed the check is published
             drafted = _artifact.publish(draft, {FILE: data}, candidate, self.name, shape, module_of, notes)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from flyweight.contracts import Artifact, Candidate, Intermediate, LayerTimes, Predict
+from flyweight.contracts import Artifact, Candidate, Intermediate, LayerTimes, Precision, Predict
 from flyweight.errors import FileError
 from flyweight.graph import Graph, Node
 from flyweight.runtimes import _artifact
@@ -38,6 +38,7 @@ class OpenVino:
 
     name = "openvino"
     rtol = 1e-4
+    precisions: tuple[Precision, ...] = ("fp32", "fp16", "int8")
 
     def __init__(self, precision: str = "f32") -> None:
         self.precision = precision
@@ -69,7 +70,7 @@ class OpenVino:
         onnx, module_of, notes = onnx_file(candidate)
         shape = (1, *outputs.shape[1:])
         with _artifact.scratch() as work:
-            xml, weights, module_of = to_ir(onnx, module_of, work)
+            xml, weights, module_of = to_ir(onnx, module_of, work, candidate.half)
         contents = {XML: xml, BIN: weights}
         with _artifact.scratch() as draft:  # only what passed the check is published
             drafted = _artifact.publish(draft, contents, candidate, self.name, shape, module_of, notes)

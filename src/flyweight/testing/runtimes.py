@@ -196,6 +196,8 @@ class RuntimeContract:
         self, runtime: Runtime, images: NDArray[np.uint8], tmp_path: Path
     ) -> None:
         """A quantized candidate gives an int8 artifact that computes nearly the same: ranges and scales are right."""
+        if "int8" not in runtime.precisions:
+            return
         folded = FoldBatchNorm().apply(networks.seasoned(_few_layers()), networks.NO_ENV)
         inputs = preprocess(images, folded.preprocessing)
         floats = runtime.export(folded, tmp_path / "fp32")
