@@ -3,8 +3,9 @@
     apt-get download dataset-fashion-mnist && dpkg -x dataset-fashion-mnist*.deb DIR
     python benchmarks/fashion_mnist.py DIR/usr/share/datasets/fashion-mnist
 
-Needs that Debian package (the official 60,000 and 10,000 images, MIT) and ONNX Runtime. Resumable: a network and seed
-that is done is not trained again. Writes ``benchmarks/results/fashion_mnist.json``.
+Needs that Debian package (the official 60,000 and 10,000 images, MIT; the last sixth of the former is the validation
+split, which nothing is trained on) and ONNX Runtime. Resumable: a network and seed that is done with this recipe is not
+trained again. Writes ``benchmarks/results/fashion_mnist.json``.
 """
 
 from __future__ import annotations
@@ -88,7 +89,15 @@ def main(arguments: Sequence[str]) -> int:
     torch.set_num_threads(1)
     data = load_dataset(options.folder)
     steps = EPOCHS * len(data.train) // BATCH
-    recipe = Recipe(steps=steps, batch=BATCH, flips="horizontal", warmup_steps=100, checkpoint_steps=200)
+    recipe = Recipe(
+        steps=steps,
+        batch=BATCH,
+        learning_rate=5e-3,
+        weight_decay=5e-2,
+        flips="horizontal",
+        warmup_steps=100,
+        checkpoint_steps=200,
+    )  # chosen on the validation split, with one seed: 92.6 % there, against 92.0 % with the defaults
     rows = []
     with shown(options.quiet) as progress:
         for name, spec in networks().items():
@@ -112,8 +121,8 @@ def main(arguments: Sequence[str]) -> int:
 def _run(spec: ArchSpec, data: DataSet, recipe: Recipe, seed: int, folder: Path, progress: Progress) -> dict[str, Any]:
     """Train one network from one seed, export it, score the file; or read what that gave."""
     done = folder / "run.json"
-    if done.exists():
-        found: dict[str, Any] = files.read_json(done)
+    found: dict[str, Any] = files.read_json(done) if done.exists() else {}
+    if found.get("recipe") == recipe.to_json():
         return found
     prepared = Preprocessing(28, 28, data.mean, data.std, data.class_names)
     used_s = time.process_time()
@@ -123,7 +132,13 @@ def _run(spec: ArchSpec, data: DataSet, recipe: Recipe, seed: int, folder: Path,
     ).candidate
     used_s = time.process_time() - used_s
     metrics = _scored(trained, data, folder)
-    run = {"seed": seed, "top1": 100 * metrics.top1, "train_cpu_s": used_s, "confusion": metrics.to_json()["confusion"]}
+    run = {
+        "recipe": recipe.to_json(),
+        "seed": seed,
+        "top1": 100 * metrics.top1,
+        "train_cpu_s": used_s,
+        "confusion": metrics.to_json()["confusion"],
+    }
     files.write_json(done, run)
     return run
 
