@@ -153,6 +153,14 @@ def _padding(node: Node, graph: Graph) -> Trait:
     return "same" if same else "explicit"
 
 
+def _padding_share(node: Node, graph: Graph) -> Trait:
+    """Padding over kernel, the largest of the axes: from 1 on, a padding lies outside of the window."""
+    kernel = _kernel(node, graph)
+    if node.op not in (*CONVOLUTIONS, *_WINDOWED) or not isinstance(kernel, tuple):
+        return None
+    return max(pad / size for pad, size in zip(_per_axis(node, graph, "padding"), kernel, strict=True))
+
+
 def _is_same(node: Node, graph: Graph, axis: int, padding: int) -> bool:
     size = _shape(node, graph)[SPATIAL_FROM + axis]
     kernel, stride, dilation = (_axis(rule(node, graph), axis) for rule in (_kernel, _stride, _dilation))
@@ -282,11 +290,13 @@ TRAITS: Mapping[str, _Rule] = MappingProxyType(
         "behind": _behind,
         "axis": _axis_word,
         "padding": _padding,
+        "padding_share": _padding_share,
         "kernel": _kernel,
         "kernel_height": lambda node, graph: _first(_kernel(node, graph)),
         "kernel_width": lambda node, graph: _last(_kernel(node, graph)),
         "kernel_area": lambda node, graph: _product(_kernel(node, graph)),
         "stride": _stride,
+        "stride_ratio": lambda node, graph: _ratio(_stride(node, graph)),
         "dilation": _dilation,
         "groups": _groups,
         "input_channels": _input_channels,
@@ -299,7 +309,9 @@ TRAITS: Mapping[str, _Rule] = MappingProxyType(
             _per_axis(node, graph, "output_padding") if node.op == "conv_transpose" else None
         ),
         "scale": _scale,
+        "scale_ratio": lambda node, graph: _ratio(_scale(node, graph)),
         "map": lambda node, graph: math.prod(_shape(node, graph)[SPATIAL_FROM:]),
+        "smallest_side": lambda node, graph: min(_shape(node, graph)[1:], default=None),
         "inputs": lambda node, graph: len(node.inputs),
         "outputs": lambda node, graph: len(node.outputs),
         "rank": lambda node, graph: max(
@@ -315,6 +327,12 @@ TRAITS: Mapping[str, _Rule] = MappingProxyType(
         "batch": lambda node, graph: _shape(node, graph)[0] if _shape(node, graph) else None,
     }
 )
+
+
+def _ratio(value: Trait) -> Trait:
+    """The largest of several over the smallest: 1 where all are equal."""
+    numbers = [float(one) for one in value if one] if isinstance(value, tuple) else []
+    return max(numbers) / min(numbers) if numbers else None
 
 
 def _first(value: Trait) -> Trait:
