@@ -129,3 +129,18 @@ def test_json_holds_what_was_asked_for(command: Any, tmp_path: Path) -> None:
     assert [point["name"] for point in read["roofline"]["points"]] == ["0", "1"]
     assert {"layer", "guideline", "figure", "limit", "sentence", "broken"} == set(read["guidelines"][0])
     assert read["measured_layers"]["cpu_us"] == 100
+
+
+# ---- files ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_page_and_a_markdown_table_are_written(command: Any, tmp_path: Path) -> None:
+    page, table = tmp_path / "net.html", tmp_path / "net.md"
+    result = command("--html", str(page), "--markdown", str(table), "--guidelines", "--roofline")
+    assert result.exit_code == 0, result.output
+    text = page.read_text()
+    for name in ("modules", "memory", "roofline", "networks", "method"):
+        assert f'<section id="{name}"' in text
+    lines = table.read_text().splitlines()
+    assert lines[0] == "| module | operator | output | MACs | parameters | µs |"
+    assert lines[2].startswith("| 0 | conv | 1×40×16×16 | 30,720 | 160 | 60.0 |")  # 3 · 40 · 16² = 30,720 MACs

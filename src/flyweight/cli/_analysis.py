@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 if TYPE_CHECKING:
+    from flyweight.contracts import Candidate
     from flyweight.flow import ModelProfile
     from flyweight.guidelines import Finding
     from flyweight.roofline import Machine, RooflinePoint
@@ -32,6 +33,7 @@ def analysis_options(body: F) -> F:
         click.option("--strict", is_flag=True, help="Refuse unknown operators, and times of a busy machine."),
         click.option("--roofline", is_flag=True, help="Compare each layer with this machine's peak and bandwidth."),
         click.option("--remeasure", is_flag=True, help="Measure peak and bandwidth again, which are kept on file."),
+        click.option("--resolutions", is_flag=True, help="List input sizes that fit: k times the network's stride."),
         click.option("--guidelines", is_flag=True, help="Check the guidelines of ShuffleNetV2 on every layer."),
         click.option(
             "--multiple", type=click.IntRange(1, 1024), default=8, show_default=True,
@@ -51,6 +53,7 @@ class Asked:
     strict: bool
     roofline: bool
     remeasure: bool
+    resolutions: bool
     guidelines: bool
     multiple: int
 
@@ -189,6 +192,31 @@ def _point_row(point: RooflinePoint, machine: Machine, total_us: float) -> tuple
         percent(point.share) if macs else "–",
         "memory" if point.memory_bound else "arithmetic",
     )
+
+
+def print_resolutions(candidate: Candidate | None, name: str) -> None:
+    """Print the input sizes that fit a network, the present one marked.
+
+    Raises:
+        UsageError: a file, whose size is settled, or a network that makes no map.
+        GraphError: it runs at none of the sizes.
+    """
+    from flyweight.cli._tables import print_table, say, si
+    from flyweight.errors import UsageError
+    from flyweight.resolution import resolutions
+
+    if candidate is None:
+        raise UsageError(f"{name}: a file's input size is settled. Leave --resolutions out, or name its model.")
+    say()
+    found = resolutions(candidate.module, candidate.input_shape)
+    rows = []
+    for each in found:
+        height, width = each.map_px
+        shown = f"{each.input_px}{' (now)' if each.input_px == candidate.input_shape[2] else ''}"
+        rows.append((shown, f"{height}×{width}", f"{each.effective:.1f} of {height * width}", si(each.macs)))
+    print_table(("input, px", "last map", "effective pixels", "MACs"), rows, left=0)
+    stride = found[0].stride_px
+    say(f"counted: the last map has a stride of {stride} px, so sizes that fit are k × {stride}")
 
 
 # ---- trust ---------------------------------------------------------------------------------------------------------

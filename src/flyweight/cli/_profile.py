@@ -11,8 +11,11 @@ from typing import TYPE_CHECKING, Any
 from flyweight.report.value import LayerRow
 
 if TYPE_CHECKING:
+    from flyweight.cli._analysis import Analysis
+    from flyweight.contracts import Candidate
     from flyweight.flow import ModelProfile
 
+ADVICE = 10  # edits on the page
 COLUMNS = ("module", "op", "output_shape", "macs", "params", "time_us")
 
 
@@ -50,6 +53,54 @@ def as_csv(rows: Sequence[LayerRow]) -> str:
         time = "" if row.time_us is None else f"{row.time_us:.3f}"
         writer.writerow([row.module, row.op, "x".join(map(str, row.output_shape)), row.macs, row.params, time])
     return out.getvalue()
+
+
+def as_markdown(rows: Sequence[LayerRow]) -> str:
+    """Return rows as a table of Markdown; what stands in a cell can't break it."""
+    lines = ["| module | operator | output | MACs | parameters | µs |", "|---|---|---|--:|--:|--:|"]
+    for row in rows:
+        time = "" if row.time_us is None else f"{row.time_us:.1f}"
+        name, op = (text.replace("\\", "\\\\").replace("|", "\\|").replace("\n", " ") for text in (row.module, row.op))
+        shape = "×".join(map(str, row.output_shape))
+        lines.append(f"| {name or '(root)'} | {op} | {shape} | {row.macs:,} | {row.params:,} | {time} |")
+    return "\n".join((*lines, ""))
+
+
+def as_html(found: ModelProfile, analysis: Analysis, advice: Sequence[str]) -> str:
+    """Return the page of a profile."""
+    from flyweight.cli._analysis import time_lines
+    from flyweight.guidelines import broken
+    from flyweight.report.profile_page import Profiled, render_profile
+
+    times, whole = found.times, found.measurement
+    how = f"{times.runtime} {times.runtime_version}, {_threads(times.threads)}" if times else ""
+    findings = {
+        "guidelines": [f"{f.guideline} {f.layer or '(root)'}: {f.sentence}" for f in broken(analysis.findings)],
+        "advice": advice,
+    }
+    return render_profile(
+        Profiled(
+            found.name, found.input_shape, found.rows, found.profile,
+            ms=whole.median_ms if whole else None, how=how, points=analysis.points, machine=analysis.machine,
+            findings=findings,
+            notes=(*kinds(found), *time_lines(found, times.runtime if times else "onnxruntime")),
+        )
+    )  # fmt: skip
+
+
+def advice_lines(candidate: Candidate, found: ModelProfile) -> list[str]:
+    """Return the best edits in a sentence each, where layers were timed and the network has a spec."""
+    from flyweight.advise import advise, chosen
+    from flyweight.verify import lanes
+
+    if candidate.spec is None or found.times is None or found.times.runtime != "onnxruntime":
+        return []
+    advice = advise(candidate.spec, found.profile, found.times, lanes=lanes())
+    return [
+        f"{finding.words}: saves {finding.gain_ms:.2f} ms (estimated; 90 %: {finding.low_ms:.2f} to "
+        f"{finding.high_ms:.2f}). {finding.reason}"
+        for finding in chosen(advice.findings)[:ADVICE]
+    ]
 
 
 def as_json(found: ModelProfile) -> dict[str, Any]:

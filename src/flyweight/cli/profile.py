@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from flyweight.cli._analysis import Analysis, Asked, analysis_options, check_busy, time_lines
+from flyweight.cli._analysis import Analysis, Asked, analysis_options, check_busy, print_resolutions, time_lines
 from flyweight.cli._budget import budget_of, budget_options, enforce, judged
 from flyweight.cli._command import command, model_options
 
@@ -36,6 +36,15 @@ from flyweight.cli._command import command, model_options
 )
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write all layers as JSON to this file.")
 @click.option("--csv", "csv_file", type=click.Path(path_type=Path), help="Write all layers as CSV to this file.")
+@click.option(
+    "--markdown", "markdown_file", type=click.Path(path_type=Path), help="Write all layers as a table of Markdown."
+)
+@click.option(
+    "--html",
+    "html_file",
+    type=click.Path(path_type=Path),
+    help="Write one offline page: modules to fold and sort, memory over time, the picture, and what else is asked for.",
+)
 @analysis_options
 @budget_options
 def profile(
@@ -49,6 +58,8 @@ def profile(
     depth: int,
     json_file: Path | None,
     csv_file: Path | None,
+    markdown_file: Path | None,
+    html_file: Path | None,
     **options: Any,
 ) -> None:
     """Show what each layer of MODEL costs, the dearest first.
@@ -70,6 +81,7 @@ def profile(
     timed = timed and not from_file
     asked = Asked.of(options, timed)
     budget = budget_of(options, timed)
+    candidate = None
     if from_file:
         found = _onnx.profile_file(model, resolution, classes, strict=asked.strict)
     else:
@@ -85,8 +97,15 @@ def profile(
     if csv_file:
         files.write_text(csv_file, _profile.as_csv(found.rows))
     rows = _profile.summed(found.rows, depth)
+    if markdown_file:
+        files.write_text(markdown_file, _profile.as_markdown(rows))
+    if html_file:
+        advice = _profile.advice_lines(candidate, found) if candidate else []
+        files.write_text(html_file, _profile.as_html(found, analysis, advice))
     print_whole(profile_table(rows, f"{model}, input {dims(found.input_shape)}", top, every))
     analysis.print(top, every)
+    if asked.resolutions:
+        print_resolutions(candidate, model)
     say()
     for line in (*_profile.kinds(found), *time_lines(found, asked.runtime)):
         say(line)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from importlib import resources
 
 from flyweight.report import _figures as figures
@@ -45,7 +45,7 @@ def render_page(report: Report, pictures: Mapping[str, str] | None = None) -> st
             _sections.plots(report),
             _sections.layers(report),
             _sections.tiles(report),
-            _networks(pictures or {}),
+            networks(pictures or {}),
             _tables.timings(report),
             _tables.scores(report),
             _tables.training(report),
@@ -53,36 +53,46 @@ def render_page(report: Report, pictures: Mapping[str, str] | None = None) -> st
             _tables.notes(report),
         )
     )
-    links = "".join(
-        f'<a href="#{name}">{words}</a>' for name, words in LINKS.items() if f'<section id="{name}"' in sections
+    return document(report.title, _header(report), LINKS, sections, _footer(report))
+
+
+def document(title: str, header: str, links: Mapping[str, str], sections: str, footer: str) -> str:
+    """Return a whole page; ``title`` is text, the rest HTML. ``links``: words by the name of a section."""
+    shown = "".join(
+        f'<a href="#{name}">{words}</a>' for name, words in links.items() if f'<section id="{name}"' in sections
     )
     return (
-        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{fmt.esc(report.title)}</title>'
+        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{fmt.esc(title)}</title>'
         f'<meta http-equiv="Content-Security-Policy" content="{fmt.esc(POLICY)}">'
         '<meta name="viewport" content="width=device-width,initial-scale=1"><meta name="color-scheme" '
         'content="light dark">'
-        f"<style>{_own('page.css')}</style></head><body><main>{_header(report)}<nav "
-        f'aria-label="Sections">{links}</nav>{sections}'
-        f"{_footer(report)}</main><script>{_own('page.js')}</script></body></html>\n"
+        f"<style>{_own('page.css')}</style></head><body><main>{header}<nav "
+        f'aria-label="Sections">{shown}</nav>{sections}'
+        f"{footer}</main><script>{_own('page.js')}</script></body></html>\n"
     )
 
 
 def _own(name: str) -> str:
-    """Return a file that lies beside this one: the page's style sheet, or its script, which sorts tables."""
+    """Return a file that lies beside this one: the page's style sheet, or its script, which sorts and folds tables."""
     return (resources.files("flyweight.report") / name).read_text("utf-8")
 
 
 def _header(report: Report) -> str:
     headline = _remarks.headline(report)
+    return heading("Flyweight report", report.title, headline.sentence, headline.figures)
+
+
+def heading(kicker: str, title: str, sentence: str, figures_and_words: Iterable[tuple[str, str]]) -> str:
+    """Return what stands at the top of a page; all is text."""
     items = "".join(
-        f"<div><dt>{fmt.esc(words)}</dt><dd>{fmt.esc(figure)}</dd></div>" for figure, words in headline.figures
+        f"<div><dt>{fmt.esc(words)}</dt><dd>{fmt.esc(figure)}</dd></div>" for figure, words in figures_and_words
     )
     strip = f'<dl class="figures">{items}</dl>' if items else ""
-    lede = paragraph(headline.sentence, "lede")
-    return f'<header><p class="kicker">Flyweight report</p><h1>{fmt.esc(report.title)}</h1>{lede}{strip}</header>'
+    lede = paragraph(sentence, "lede")
+    return f'<header><p class="kicker">{fmt.esc(kicker)}</p><h1>{fmt.esc(title)}</h1>{lede}{strip}</header>'
 
 
-def _networks(pictures: Mapping[str, str]) -> str:
+def networks(pictures: Mapping[str, str]) -> str:
     """Embed the pictures as images, so that nothing in them can run, load or restyle the page."""
     parts = []
     for name, svg in pictures.items():
