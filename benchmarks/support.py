@@ -5,8 +5,9 @@
 Each network is built at its own input size, with norms as after training, exported to each runtime, and the file is
 compared with PyTorch on noise and on two tiles of ``blue_marble``. A network's rows come from a process of its own;
 where a runtime crashes it, another process makes the rest. Every row is written into
-``benchmarks/results/support.json`` as it is done; a row that is there with the same versions is not made again, so that
-the matrix can be filled little by little. ``docs/support.md`` is made of it by ``python tools/support_page.py``.
+``benchmarks/results/support.json`` as it is done; a row that is there with the same versions is not made again, unless
+it tells of a crash: so the matrix can be filled little by little. ``python tools/support_page.py`` makes
+``docs/support.md`` of it.
 """
 
 from __future__ import annotations
@@ -84,7 +85,8 @@ def kept(result: Path) -> dict[tuple[str, str], Row]:
     if not result.exists():
         return {}
     rows = files.read_json(result)["rows"]
-    return {(r["network"], r["runtime"]): r for r in rows if r["version"] == version_of(r["runtime"])}
+    sound = [row for row in rows if row["version"] == version_of(row["runtime"]) and row["outcome"] != "crashed"]
+    return {(row["network"], row["runtime"]): row for row in sound}
 
 
 def version_of(runtime: str) -> str:
@@ -100,15 +102,17 @@ def asked(name: str, runtimes: Sequence[str]) -> Iterator[Row]:
         command = [sys.executable, "-m", "benchmarks.support", "--one", name, "--runtimes", ",".join(left)]
         try:
             done = subprocess.run(command, capture_output=True, text=True, timeout=ROW_TIMEOUT_S * len(left))
-            lines, code = done.stdout.splitlines(), done.returncode
+            lines, code, last = done.stdout.splitlines(), done.returncode, done.stderr.strip().splitlines()[-1:]
         except subprocess.TimeoutExpired as expired:
             text: Any = expired.stdout or b""
             lines, code = (text.decode() if isinstance(text, bytes) else str(text)).splitlines(), -9
+            last = [f"no end within {ROW_TIMEOUT_S} s"]
         rows = [json.loads(line.removeprefix("ROW ")) for line in lines if line.startswith("ROW ")]
         yield from rows
         left = left[len(rows) :]
         if left:
-            reason = f"the process that exported it was killed by signal {-code}" if code < 0 else f"exit code {code}"
+            ended = f"killed by signal {-code}" if code < 0 else f"exit code {code}"
+            reason = f"the process that exported it: {ended}. {' '.join(last)}".strip()
             yield {**described(name, left.pop(0)), "outcome": "crashed", "reason": reason}
 
 

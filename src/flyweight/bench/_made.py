@@ -204,5 +204,6 @@ def _run(request: dict[str, Any]) -> str:
 
 
 def one_line(text: str) -> str:
-    """Return several lines as one."""
-    return " ".join(text.split())
+    """Return a message on one line; of what a process wrote before it died, the last line."""
+    told, wrote, lines = text.strip().partition("It wrote:\n")
+    return " ".join(f"{told}{wrote}{lines.splitlines()[-1] if lines else ''}".split())

@@ -163,3 +163,18 @@ def groups_of(layer: Layer) -> int:
 def is_weighted(layer: Layer) -> bool:
     """Tell whether a layer's weights can be read and written."""
     return layer.type in _WEIGHTED
+
+
+def weight_count(layer: Layer) -> int:
+    """Return how many weights a layer says that it has, at a byte each at least; 0 for a layer without.
+
+    Raises:
+        ExportError: fewer than none.
+    """
+    if layer.type not in _WEIGHTED:
+        return 0
+    outputs, bias, size, _ = _WEIGHTED[layer.type]
+    numbers = (layer.setting(size), layer.setting(outputs), layer.setting(bias))
+    if min(numbers) < 0:
+        raise ExportError(f"layer '{layer.name}' claims {min(numbers)} weights.")
+    return max(numbers[0], numbers[1])

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from flyweight.errors import FileError
+from flyweight.errors import ExportError, FileError
+from flyweight.runtimes._ncnn_file import parse_param, weight_count
 
 if TYPE_CHECKING:
     from flyweight.contracts import Array
@@ -17,9 +18,11 @@ def load_net(param: Path, weights: Path, threads: int, *, keep_blobs: bool = Fal
     """Return a net in float32 (or int8 as its weights say): nothing is left to what ncnn chooses by itself.
 
     Raises:
-        FileError: ncnn can't read the files.
+        FileError: ncnn can't read the files, or they claim more weights than there are bytes.
     """
     import ncnn
+
+    check_claims(param, weights)
 
     net = ncnn.Net()
     for option in ("fp16_packed", "fp16_storage", "fp16_arithmetic", "bf16_packed", "bf16_storage", "vulkan_compute"):
@@ -30,6 +33,21 @@ def load_net(param: Path, weights: Path, threads: int, *, keep_blobs: bool = Fal
     if net.load_param(str(param)) or net.load_model(str(weights)):
         raise FileError(f"{param}: ncnn can't load it or its weights. Export it again.")
     return net
+
+
+def check_claims(param: Path, weights: Path) -> None:
+    """Check that no more weights are claimed than the file has bytes: ncnn would set the memory aside before it reads.
+
+    Raises:
+        FileError: they are; or the text isn't ncnn's.
+    """
+    size = weights.stat().st_size
+    try:
+        claimed = sum(weight_count(layer) for layer in parse_param(param.read_text("utf-8", "replace")))
+    except (ExportError, ValueError) as error:
+        raise FileError(f"{param}: ncnn can't load it ({str(error).rstrip('.')}). Export it again.") from error
+    if claimed > size:
+        raise FileError(f"{param}: claims {claimed} weights, but {weights.name} has {size} bytes. Export it again.")
 
 
 def run_net(net: Any, image: Array, blobs: tuple[str, ...]) -> list[Array]:

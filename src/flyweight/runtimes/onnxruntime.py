@@ -128,7 +128,8 @@ def _session(artifact: Artifact, options: Any, model: bytes | None = None) -> An
         given = str(artifact.files[0]) if model is None else model
         return onnxruntime.InferenceSession(given, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # its own exceptions share no base but Exception
-        raise FileError(f"{artifact.files[0]}: ONNX Runtime can't load it ({error}). Export it again.") from error
+        reason = str(error).replace(str(artifact.files[0]), "the file").rstrip(".")
+        raise FileError(f"{artifact.files[0]}: ONNX Runtime can't load it ({reason}). Export it again.") from error
 
 
 MEMBERS = {"onnxruntime": OnnxRuntime()}
