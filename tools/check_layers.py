@@ -46,8 +46,8 @@ ROWS: tuple[tuple[str, ...], ...] = (
 MAY_IMPORT_TORCH = frozenset(
     f"{PACKAGE}.{name}"
     for name in (
-        "blocks", "build", "trace", "_meta", "data", "tasks", "health", "resolution", "train", "evaluate", "transforms", "runtimes",
-        "saved", "pretrained", "transfer",  # weights <-> files
+        "blocks", "build", "trace", "_meta", "data", "tasks", "health", "resolution", "train", "evaluate", "transforms",
+        "runtimes", "saved", "pretrained", "transfer",  # weights <-> files
         "search.supernet", "measure._worker",
         "testing",  # contract tests feed modules and tensors to the members
     )
