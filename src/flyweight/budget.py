@@ -74,7 +74,7 @@ class Verdict:
     @property
     def line(self) -> str:
         """The verdict in words."""
-        share = f" ({self.value / self.limit:.0%} of it)" if self.limit else ""
+        share = f" ({self.value / self.limit:.0%} of it)" if self.limit and self.value >= 0 else ""
         word = "kept" if self.holds else "EXCEEDED"
         note = f"; {self.note}" if self.note else ""
         value, limit = _text(self.value, self.unit), _text(self.limit, self.unit)
