@@ -1,6 +1,6 @@
 """``slim --auto`` on blue_marble from v0 to three budgets: is each kept, and is it no worse than the hand-made ladder?
 
-    python -m benchmarks.auto          # after benchmarks/ladder.py, whose runs it compares with; an hour and a half on one core
+    python -m benchmarks.auto    # after benchmarks/ladder.py, whose runs it compares with; 90 minutes on one core
 
 Each network that ships is measured again in fresh processes: alone, for the budget, and side by side with every rung of
 the ladder's first seed, for the ratio of their times. Its accuracy (test split, exported file) stands beside the best
