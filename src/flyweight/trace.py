@@ -122,7 +122,15 @@ _CAUSES = (
     ),
     ("unallocated storage", "Tracing has shapes, not values: keep .tolist() and the like out of forward."),
     ("maximum recursion depth", "Does it call itself without an end?"),
-    ("positional argument", "Pass all arguments: a tuple of positional ones, or a dict of keyword arguments."),
+    (
+        "positional argument",
+        "Pass all arguments: a tuple of positional ones, or a dict of keyword arguments. A command gives one image: "
+        "name a function whose module takes that and calls yours.",
+    ),
+)
+_OTHER_INPUT = (
+    "Does the module accept this input? A command gives one image: where yours takes something else, name a function "
+    "whose module takes an image and calls yours."
 )
 
 
@@ -130,7 +138,7 @@ def _explain(error: Exception, recorder: _Recorder, example: Example) -> GraphEr
     where = f"layer '{recorder.failed_in(error) or '(root)'}'"
     shapes = ", ".join(str(tuple(tensor.shape)) for tensor in tensors_in(example)) or "no tensor"
     said = str(error).strip().split("\n")[0].split(", but there was no")[0].split(". ")[0].rstrip(".")
-    help_ = next((text for sign, text in _CAUSES if sign in str(error)), "Does the module accept this input?")
+    help_ = next((text for sign, text in _CAUSES if sign in str(error)), _OTHER_INPUT)
     return GraphError(f"{where} failed on an example input of shape {shapes}: {type(error).__name__}: {said}. {help_}")
 
 
