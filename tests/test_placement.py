@@ -51,6 +51,10 @@ def conv(kernel: int = 3, stride: int = 1, groups: int = 1, **settings: Any) -> 
     return nn.Conv2d(32, 64, kernel, stride, kernel // 2, groups=groups, **settings)
 
 
+def shuffled(x: Tensor, channels: int) -> Tensor:
+    return F.channel_shuffle(x.repeat(1, 6, 2, 2)[:, :channels, :28, :28], 2)
+
+
 HEADLINES: list[tuple[str, str, nn.Module | Callable[[Tensor], Tensor], str]] = [
     ("ethos_u", "depthwise stride 3", conv(3, 3, 32), "native"),
     ("ethos_u", "depthwise stride 4", conv(3, 4, 32), "fallback"),
@@ -72,6 +76,8 @@ HEADLINES: list[tuple[str, str, nn.Module | Callable[[Tensor], Tensor], str]] = 
     ("ethos_u", "stride 5 behind a padding as wide as the kernel", nn.Conv2d(32, 8, 1, 5, 1), "native"),
     ("ethos_u", "stride 5 without padding", nn.Conv2d(32, 8, 3, 5), "native"),
     ("ethos_u", "transposed, stride 1x2", nn.ConvTranspose2d(32, 8, (1, 2), (1, 2)), "fallback"),
+    ("ethos_u", "shuffle, 20 x 28 x 28: 15680", lambda x: shuffled(x, 40), "native"),
+    ("ethos_u", "shuffle, 88 x 28 x 28: 68992", lambda x: shuffled(x, 176), "fallback"),
     ("edge_tpu", "hard swish", F.hardswish, "fallback"),
     ("edge_tpu", "ReLU6", F.relu6, "native"),
     ("edge_tpu", "grouped convolution: not said", conv(groups=4), "unknown"),

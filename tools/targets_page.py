@@ -6,14 +6,18 @@ python tools/targets_page.py --check    # exit 1 where docs/targets.md is not wh
 
 from __future__ import annotations
 
+import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 from flyweight.cli._targets import device_facts, mark, ops_text, rule_text
 from flyweight.device import TIERS, Device, device_names, get_device, get_tier
 
-PAGE = Path(__file__).resolve().parent.parent / "docs" / "targets.md"
+ROOT = Path(__file__).resolve().parent.parent
+PAGE = ROOT / "docs" / "targets.md"
+RESULTS = tuple(f"{ROOT}/benchmarks/results/targets{of}.json" for of in ("", "_ncnn", "_onnxruntime"))
 HEAD = """# Will it run there
 
 <!-- written by tools/targets_page.py -->
@@ -80,6 +84,24 @@ ops = ["relu", "relu6", "add", "max_pool", "adaptive_avg_pool/global", "flatten"
 source = "sheet"
 ```
 """
+AGREEMENT_HEAD = """## Held against the compilers
+
+`python -m benchmarks.targets` gives the real compiler, or converter and runtime, the same networks and compares.
+*Networks*: every operator of two small members of each family of the zoo. *Limits*: single operators around the
+published limits, by which some rules were mended. *Drawn*: single operators with settings by chance, after the rules
+were written. Measured {date}; what has no rule (*unknown*), and what the format has no form for, is
+not compared. Some disagreements have been mended since: the tables of the devices say what holds now.
+
+| target | asked | of what | compared | run there in truth | agree |
+|---|---|---|--:|--:|--:|"""
+ASKED = MappingProxyType(
+    {
+        "ethos_u": "the compiler, ethos-u-vela {vela}: on the device or on the CPU",
+        "ncnn": "pnnx, ncnn {ncnn}: converts, loads, computes what PyTorch does",
+        "onnxruntime": "torch's exporter, ONNX Runtime {onnxruntime}: exports, loads, computes what PyTorch does",
+    }
+)
+OUTCOMES = MappingProxyType({"native": "runs", "fallback": "is left to the CPU", "rejected": "fails"})
 TIERS_HEAD = """## Tiers
 
 What networks for hardware of each size should use, from a microcontroller to a small GPU, as rules of the same kind:
@@ -102,7 +124,7 @@ def main(arguments: Sequence[str]) -> int:
 def page() -> str:
     """Return the whole page."""
     devices = [get_device(name) for name in device_names()]
-    return "\n".join([HEAD, overview(devices), *map(section, devices), TIERS_HEAD, *map(tier, TIERS)])
+    return "\n".join([HEAD, overview(devices), *agreement(), *map(section, devices), TIERS_HEAD, *map(tier, TIERS)])
 
 
 def overview(devices: Sequence[Device]) -> str:
@@ -114,6 +136,36 @@ def overview(devices: Sequence[Device]) -> str:
         cells = [f"`{device.name}`", device.title, ", ".join(device.precisions), at_once, str(device.tier or "–")]
         lines.append(f"| {' | '.join([*cells, device.unlisted])} |")
     return "\n".join([*lines, ""])
+
+
+def agreement() -> list[str]:
+    """Return how often the verdicts are those of the real compilers, and every case where they aren't."""
+    results = [json.loads(Path(file).read_text(encoding="utf-8")) for file in RESULTS if Path(file).exists()]
+    rows: list[str] = []
+    wrong: list[str] = []
+    for result in results:
+        versions = {"vela": result["vela"], **result["environment"]["packages"]}
+        for name, part in result["parts"].items():
+            target, _, what = name.partition(", ")
+            asked = ASKED[target].format_map(versions)
+            share = f"{part['agree']} ({100 * part['agree'] / part['compared']:.2f} %)"
+            run = sum(count for pair, count in part["verdicts"].items() if pair.endswith(", and native"))
+            rows.append(f"| `{target}` | {asked} | {what} | {part['compared']} | {run} | {share} |")
+            wrong += [disagreement(target, row) for row in part["disagreements"]]
+    if not rows:
+        return []
+    head = AGREEMENT_HEAD.format(date=results[0]["date"][:10])
+    said = ["", "Where they disagreed:", "", *dict.fromkeys(wrong)] if wrong else []
+    return ["\n".join([head, *rows, *said, ""])]
+
+
+def disagreement(target: str, row: Mapping[str, str]) -> str:
+    """Return one case in which a verdict was not what happened."""
+    why = row["why_theirs"].partition(";")[0].replace("|", "/").replace("`", "'")
+    told = f": {why[:160]}" if why else ""
+    where = row["operator"].rpartition("/")[2]
+    ours, theirs = OUTCOMES[row["ours"]], OUTCOMES[row["theirs"]]
+    return f"- `{target}`, {row['case']} ({where}): by the rules it {ours}, in truth it {theirs}{told}"
 
 
 def section(device: Device) -> str:

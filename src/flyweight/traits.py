@@ -312,6 +312,7 @@ TRAITS: Mapping[str, _Rule] = MappingProxyType(
         "scale_ratio": lambda node, graph: _ratio(_scale(node, graph)),
         "map": lambda node, graph: math.prod(_shape(node, graph)[SPATIAL_FROM:]),
         "smallest_side": lambda node, graph: min(_shape(node, graph)[1:], default=None),
+        "transposed": lambda node, graph: _transposed(node, graph),
         "inputs": lambda node, graph: len(node.inputs),
         "outputs": lambda node, graph: len(node.outputs),
         "rank": lambda node, graph: max(
@@ -327,6 +328,17 @@ TRAITS: Mapping[str, _Rule] = MappingProxyType(
         "batch": lambda node, graph: _shape(node, graph)[0] if _shape(node, graph) else None,
     }
 )
+
+
+def _transposed(node: Node, graph: Graph) -> Trait:
+    """Elements of all but the two shortest sides of what a transposition moves; None of up to three sides above 1."""
+    shape = _shape(node, graph)
+    if node.op == "channel_shuffle":
+        groups = _numbers(node.attr("groups"))[0]
+        shape = (shape[0], groups, shape[1] // groups, *shape[SPATIAL_FROM:])
+    elif node.op not in ("transpose", "permute"):
+        return None
+    return math.prod(sorted(shape)[2:]) if sum(size > 1 for size in shape) > 3 else None
 
 
 def _ratio(value: Trait) -> Trait:
