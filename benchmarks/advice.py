@@ -3,7 +3,7 @@ how far the predicted gain is from the measured one.
 
     python -m benchmarks.advice [--names mobilenet_v2_1.0,resnet_18]
 
-The findings that ``flyweight advise --verify`` measures by default count: the first ten, one strength of each.
+The findings that ``flyweight advise --verify`` measures by default count: the first ``--top``, one strength of each.
 Resumable; in parts, so that measuring can have quiet minutes: ``--part export`` the originals, ``layers`` measure them,
 ``edit`` export what is advised, ``times`` measure that, each with ``--names``. The call without a part does what is
 missing and writes ``benchmarks/results/advice.json``.
@@ -31,7 +31,7 @@ NETWORKS = {  # name: input in px, so that a run of each takes 2 to 30 ms on one
 }  # fmt: skip
 PARTS = ("export", "layers", "edit", "times")
 LEAST_NETWORKS, RIGHT, ERROR = 6, 0.8, 0.3
-TOP, N_LAYERS, N = 10, 40, 60
+N_LAYERS, N = 40, 60
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -40,7 +40,7 @@ def main(arguments: Sequence[str]) -> int:
     rows = []
     for name in options.names.split(",") if options.names else NETWORKS:
         with shown(options.quiet) as progress:
-            rows.append(row(name, options.out / name, options.part, progress))
+            rows.append(row(name, options.out / name, options.top, options.part, progress))
     if options.part:
         return 0
     now = environment(0)
@@ -50,6 +50,7 @@ def main(arguments: Sequence[str]) -> int:
         "date": now["date"],
         "environment": now,
         "threads": 1,
+        "top": options.top,
         "networks": rows,
         "claims": claims(rows),
     }
@@ -59,14 +60,14 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def row(name: str, folder: Path, part: str | None, progress: Any) -> dict[str, Any]:
+def row(name: str, folder: Path, top: int, part: str | None, progress: Any) -> dict[str, Any]:
     """Return a network's findings beside what was measured; nothing after ``part``, of what is done to get there."""
     candidate = open_model(name, resolution=NETWORKS.get(name))
     original(candidate, folder)
     if part == "export":
         return {}
     advice = advice_on(candidate, folder, n=N_LAYERS)
-    findings = chosen(advice.findings)[:TOP]
+    findings = chosen(advice.findings)[:top]
     if part == "layers":
         return {}
     prepare(candidate, findings, folder, progress)
@@ -118,6 +119,7 @@ def _claim(text: str, value: float, unit: str, goal: str, holds: bool) -> dict[s
 def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Advice beside what its edits measure.")
     parser.add_argument("--names", help="networks, apart by commas (default: six)")
+    parser.add_argument("--top", type=int, default=10, help="findings a network (default 10)")
     parser.add_argument("--part", choices=PARTS, help="stop behind this part")
     parser.add_argument("--out", type=Path, default=Path("runs/advice"), help="folder of what is exported and measured")
     parser.add_argument("--result", type=Path, default=Path("benchmarks/results/advice.json"), help="file to write")
