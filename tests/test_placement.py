@@ -74,6 +74,7 @@ HEADLINES: list[tuple[str, str, nn.Module | Callable[[Tensor], Tensor], str]] = 
     ("ethos_u", "mean over channels of a pixel", lambda x: F.adaptive_avg_pool2d(x, 1).mean(1), "native"),
     ("ethos_u", "stride 6 behind a padding that the compiler draws in", nn.Conv2d(32, 8, 3, 6, 1), "rejected"),
     ("ethos_u", "stride 5 behind a padding as wide as the kernel", nn.Conv2d(32, 8, 1, 5, 1), "native"),
+    ("ethos_u", "the same in groups", nn.Conv2d(32, 8, 1, 5, 1, groups=2), "rejected"),
     ("ethos_u", "stride 5 without padding", nn.Conv2d(32, 8, 3, 5), "native"),
     ("ethos_u", "transposed, stride 1x2", nn.ConvTranspose2d(32, 8, (1, 2), (1, 2)), "fallback"),
     ("ethos_u", "shuffle, 20 x 28 x 28: 15680", lambda x: shuffled(x, 40), "native"),
