@@ -12,23 +12,27 @@ missing and writes ``benchmarks/results/advice.json``.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import statistics
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import flyweight
 from flyweight import files
 from flyweight.advise import Advice, Finding, chosen
 from flyweight.cli._progress import shown
 from flyweight.contracts import Candidate
 from flyweight.flow import environment, open_model
+from flyweight.rung import kept
 from flyweight.verify import Verified, advice_on, original, prepare, verify
 
 NETWORKS = {  # name: input in px, so that a run of each takes 2 to 30 ms on one core
     "mobilenet_v1_deconv": 160, "mobilenet_v2_1.0": 160, "mobilenet_v3_small_1.0": 224, "shufflenet_v2_1.0": 224,
     "squeezenet_1.1": 160, "resnet_18": 112,
 }  # fmt: skip
+CODE = ("advise", "verify", "transforms", "measure", "blocks", "build", "count", "graph")
 PARTS = ("export", "layers", "edit", "times")
 LEAST_NETWORKS, RIGHT, ERROR = 6, 0.8, 0.3
 N_LAYERS, N = 40, 60
@@ -62,6 +66,19 @@ def main(arguments: Sequence[str]) -> int:
 
 def row(name: str, folder: Path, top: int, part: str | None, progress: Any) -> dict[str, Any]:
     """Return a network's findings beside what was measured; nothing after ``part``, of what is done to get there."""
+    if not part or part == "times":
+        return dict(kept(folder / "row.json", code(top), lambda: _row(name, folder, top, None, progress)))
+    return _row(name, folder, top, part, progress)
+
+
+def code(top: int) -> str:
+    """Return a digest of all code that advice and its check are made of: a row of other code is made anew."""
+    places = sorted(Path(flyweight.__file__).parent.rglob("*.py"))
+    parts = [path.read_bytes() for path in places if path.parent.name in CODE or path.stem in CODE]
+    return f"{hashlib.sha256(b''.join(parts)).hexdigest()}, {top} findings"
+
+
+def _row(name: str, folder: Path, top: int, part: str | None, progress: Any) -> dict[str, Any]:
     candidate = open_model(name, resolution=NETWORKS.get(name))
     original(candidate, folder)
     if part == "export":
