@@ -25,7 +25,7 @@ CLAIM_FIELDS: Mapping[str, type | tuple[type, ...]] = {
 COMPARE: Mapping[str, Callable[[float, float], bool]] = {
     ">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt, "==": operator.eq,
 }  # fmt: skip
-GOAL = re.compile(r"(>=|<=|==|>|<) (-?\d+(?:\.\d+)?)")
+GOAL = re.compile(r"(>=|<=|==|>|<) (-?\d+(?:\.\d+)?(?:e[+-]?\d+)?)")
 
 
 class ShapeError(Exception):

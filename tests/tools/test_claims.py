@@ -104,6 +104,11 @@ def test_holds_must_agree_with_value_and_goal(
         claims.read_result(write(folder, result(claim(value, f"{sign} {limit}", not truth))))
 
 
+@pytest.mark.parametrize(("value", "goal", "holds"), [(9e-6, "<= 1e-5", True), (5e6, "<= 4e+06", False)])
+def test_a_goal_may_have_an_exponent(value: float, goal: str, holds: bool, tmp_path: Path) -> None:
+    assert claims.read_result(write(tmp_path, result(claim(value, goal, holds))))["name"] == "speed"
+
+
 @pytest.mark.parametrize("path", sorted(RESULTS.glob("*.json")), ids=lambda path: path.name)
 def test_kept_result_is_of_the_agreed_shape(path: Path) -> None:
     assert claims.read_result(path)["name"] == path.stem
