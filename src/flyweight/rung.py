@@ -316,6 +316,7 @@ def _timing(here: Measurement, there: Measurement) -> RungTiming:
 
 def layer_times(planned: PlannedRung, artifact: Artifact, context: Context) -> LayerTimes | None:
     """Measure a rung's artifact layer by layer, at one thread; None where the runtime can't tell."""
+
     def measured() -> Any:
         context.progress.start(f"{planned.name}: time per layer", 0)
         times = measure_layers(artifact, threads=1, n=context.samples_n)
