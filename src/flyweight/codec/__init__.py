@@ -16,7 +16,7 @@ import numpy as np
 from flyweight import files
 from flyweight.codec import _format, _model
 from flyweight.codec._format import CODED, RAW, Head, Record, damaged
-from flyweight.codec._model import Steps
+from flyweight.codec._model import Steps, matrix_shape
 from flyweight.codec._payload import Place, cells, decode_payloads, read_payload, write_payload
 from flyweight.codec._tables import KNOTS, Knots, Tables, fitted
 from flyweight.errors import FileError, UsageError
@@ -255,4 +255,4 @@ def open_container(path: Path) -> Container:
         raise FileError(f"{path}: {error}") from error
 
 
-__all__ = ["Container", "Quantized", "Record", "Steps", "encode", "open_container", "quantize"]
+__all__ = ["Container", "Quantized", "Record", "Steps", "encode", "matrix_shape", "open_container", "quantize"]
