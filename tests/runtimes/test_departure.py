@@ -61,11 +61,11 @@ def test_values_of_pytorch_know_their_modules_and_hooks_are_gone() -> None:
     assert not any(module._forward_hooks or module._forward_pre_hooks for module in candidate.module.modules())
 
 
-def wrong_onnx(candidate: Candidate) -> Any:
+def wrong_onnx(candidate: Candidate, half: bool) -> Any:
     """Return the file with the pointwise layer's weights made larger by a tenth."""
     import onnx
 
-    data, module_of, notes = onnx_file(candidate)
+    data, module_of, notes = onnx_file(candidate, half)
     model = onnx.load_from_string(data)
     node = next(node for node in model.graph.node if module_of.get(node.name) == "pointwise" and node.op_type == "Conv")
     tensor = next(each for each in model.graph.initializer if each.name == node.input[1])

@@ -38,7 +38,9 @@ def latency(
     as_json: bool,
     quiet: bool,
 ) -> None:
-    """Estimate how long each MODEL takes in ONNX Runtime on this machine.
+    """Estimate what each MODEL takes, from its kernels.
+
+    The time is that of ONNX Runtime on this machine.
 
     MODEL is a name of the zoo, a spec, saved weights, or a rung of a run, as
     for: flyweight profile.

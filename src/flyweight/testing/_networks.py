@@ -50,6 +50,11 @@ def branched(seed: int = 0) -> Candidate:
     return seasoned(narrow(ZOO.get("repvgg_a0").spec), seed)
 
 
+def gated(seed: int = 0) -> Candidate:
+    """Return a narrow MobileNetV3-Small, with squeeze-and-excitation and a mean and standard deviation of its own."""
+    return seasoned(narrow(ZOO.get("mobilenet_v3_small_1.0").spec), seed)
+
+
 def withered(seed: int = 0) -> Candidate:
     """Return the narrow MobileNetV2 with filters and norms that are zero, and weights that read a filter's output."""
     return planted(inverted(seed), seed=seed)[0]
@@ -63,7 +68,7 @@ def fitting(transform: Transform) -> Candidate:
 
 @cache
 def _maker_for(transform: Transform) -> Callable[[], Candidate]:
-    for make in (segmenter, inverted, branched, withered):
+    for make in (segmenter, inverted, branched, gated, withered):
         with suppress(TransformError):
             transform.requires(make())
             return make

@@ -18,7 +18,7 @@ class TransformContract:
 
     @pytest.fixture
     def candidate(self, transform: Transform) -> Candidate:
-        """A narrow v0 of the slimming ladder; where that does not fit, MobileNetV2 or RepVGG; others: override it."""
+        """A narrow v0 of the slimming ladder; where that does not fit, another narrow network; others: override it."""
         return networks.fitting(transform)
 
     @pytest.fixture
