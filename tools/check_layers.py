@@ -30,7 +30,8 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("auto", "bench"),  # slim --auto: the flow's rungs, planned as they are made; a network in every runtime
     ("flow",),
     ("verify",),  # advice on what is measured here, and its check
-    ("rung", "transfer", "detection", "calibration"),  # a rung; training on other data; boxes; the latency table
+    # a rung; training on other data; boxes; the latency table; a network as one coded file
+    ("rung", "transfer", "detection", "calibration", "packing"),
     ("search", "report", "measure"),
     ("ladder", "advise"),  # plans: sequences of edits, so above the transforms; advice: edits proposed and judged
     ("zoo", "transforms", "runtimes", "train", "saved", "pretrained"),
@@ -47,7 +48,7 @@ MAY_IMPORT_TORCH = frozenset(
     f"{PACKAGE}.{name}"
     for name in (
         "blocks", "build", "trace", "_meta", "data", "tasks", "health", "resolution", "train", "evaluate", "transforms",
-        "runtimes", "saved", "pretrained", "transfer",  # weights <-> files
+        "runtimes", "saved", "pretrained", "transfer", "packing",  # weights <-> files
         "search.supernet", "measure._worker",
         "testing",  # contract tests feed modules and tensors to the members
     )

@@ -37,6 +37,7 @@ from flyweight.evaluate import example_input
 from flyweight.graph import Graph
 from flyweight.ladder import Plan, PlannedRung, plan_named, plan_of, steps_of
 from flyweight.measure import hardware, measure, measure_layers
+from flyweight.packing import open_packed
 from flyweight.profile import Profile, profile_module
 from flyweight.report import load_report
 from flyweight.report.page import render_page
@@ -301,10 +302,9 @@ def open_model(name: str, *, resolution: int | None = None, classes: int | None 
     """Open a model by what a user calls it.
 
     Args:
-        name: a zoo name; a spec file (``*.toml``, ``*.json``); saved weights (``*.safetensors``); a rung of a run
-        (``runs/ladder:v1``; without
-            a name its last rung); or ``file.py:function``, a function that returns an ``nn.Module``. That file is
-            executed.
+        name: a zoo name; a spec file (``*.toml``, ``*.json``); saved weights (``*.safetensors``); a packed network
+            (``*.fly``); a rung of a run (``runs/ladder:v1``; without a name its last rung); or ``file.py:function``, a
+            function that returns an ``nn.Module``. That file is executed.
 
     Raises:
         UsageError, SpecError, FileError: nothing like it, or not what it should be.
@@ -333,8 +333,8 @@ def _weighted(name: str, resolution: int | None) -> Candidate | None:
     path = Path(name)
     if path.suffix == ".onnx":
         raise UsageError(f"{name}: an ONNX file has no module to change. It can be profiled and compared.")
-    if path.suffix == ".safetensors":
-        return load_candidate(path)[0]
+    if path.suffix in (".safetensors", ".fly"):
+        return load_candidate(path)[0] if path.suffix == ".safetensors" else open_packed(path)
     if path.is_dir() or (":" in name and Path(name.rpartition(":")[0]).is_dir()):
         return _open_rung(name)
     return candidate_from_function(name, resolution or 224) if ".py:" in name else None

@@ -32,7 +32,7 @@ def save_candidate(path: Path, candidate: Candidate, extra: dict[str, Any] | Non
     """
     if candidate.spec is None:
         raise UsageError("only a network built from a spec can be saved with its architecture; this module has none.")
-    _check_as_specified(candidate.module, candidate.spec)
+    check_as_specified(candidate.module, candidate.spec)
     tensors = {name: tensor.detach().contiguous().clone() for name, tensor in candidate.module.state_dict().items()}
     header = {
         "flyweight": SAVED_VERSION,
@@ -44,7 +44,8 @@ def save_candidate(path: Path, candidate: Candidate, extra: dict[str, Any] | Non
     files.write_bytes(path, save(tensors, metadata=header))
 
 
-def _check_as_specified(module: nn.Module, spec: ArchSpec) -> None:
+def check_as_specified(module: nn.Module, spec: ArchSpec) -> None:
+    """Raise UsageError, naming a tensor, where a module has other layers or widths than its spec builds."""
     own, built = ({n: tuple(t.shape) for n, t in m.state_dict().items()} for m in (module, skeleton(spec)[0]))
     if (other := next((n for n in {**built, **own} if own.get(n) != built.get(n)), None)) is not None:
         raise UsageError(

@@ -16,7 +16,7 @@ import numpy as np
 from flyweight import files
 from flyweight.codec import _format, _model
 from flyweight.codec._format import CODED, RAW, Head, Record, damaged
-from flyweight.codec._model import Steps, matrix_shape
+from flyweight.codec._model import Rounding, Steps, matrix_shape
 from flyweight.codec._payload import Place, cells, decode_payloads, read_payload, write_payload
 from flyweight.codec._tables import KNOTS, Knots, Tables, fitted
 from flyweight.errors import FileError, UsageError
@@ -71,13 +71,19 @@ class Quantized:
         )
 
 
-def quantize(tensors: Tensors, steps: Mapping[str, Steps], slope: float = _model.LAMBDA) -> Quantized:
+def quantize(
+    tensors: Tensors,
+    steps: Mapping[str, Steps],
+    slope: float = _model.LAMBDA,
+    rounding: Mapping[str, Rounding] | None = None,
+) -> Quantized:
     """Quantize the tensors that ``steps`` names, rate against distortion; others are kept as they are.
 
     Args:
         tensors: by name, in the order of the file.
         steps: the distance between values, of each tensor as a matrix: its first axis, and all others.
         slope: squared error in steps² that a bit is worth; 0 rounds to the nearest.
+        rounding: by tensor, what chooses its whole numbers in place of each by itself.
 
     Raises:
         UsageError: a value is not finite, or more than 2**30 steps from 0; or a type that the file can't hold.
@@ -91,7 +97,8 @@ def quantize(tensors: Tensors, steps: Mapping[str, Steps], slope: float = _model
     plans = {n: _model.plan(m, steps[n], bits, fine, slope) for n, m in matrices.items()}
     knots, first = _model.tables_for(list(plans.values()))
     padded = _by_class(Tables(knots).bits, first, _model.classes_of(fine))
-    plans = {n: _model.plan(m, steps[n], padded, fine, slope) for n, m in matrices.items()}
+    ways = rounding or {}
+    plans = {n: _model.plan(m, steps[n], padded, fine, slope, ways.get(n)) for n, m in matrices.items()}
     knots, first = _model.tables_for(list(plans.values()))
     sides = (
         _side([p.rows for p in plans.values()]), _side([p.columns for p in plans.values()]),
@@ -255,4 +262,14 @@ def open_container(path: Path) -> Container:
         raise FileError(f"{path}: {error}") from error
 
 
-__all__ = ["Container", "Quantized", "Record", "Steps", "encode", "matrix_shape", "open_container", "quantize"]
+__all__ = [
+    "Container",
+    "Quantized",
+    "Record",
+    "Rounding",
+    "Steps",
+    "encode",
+    "matrix_shape",
+    "open_container",
+    "quantize",
+]

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -102,7 +102,23 @@ def contexts(base: int, low: int, high: int, rows: NDArray[np.int32], columns: N
     return clipped
 
 
-def plan(weights: NDArray[np.float32], steps: Steps, bits: NDArray[np.float32], per_octave: int, slope: float) -> Plan:
+class Rounding(Protocol):
+    """A way of choosing whole numbers, in place of each by itself."""
+
+    def __call__(
+        self, scaled: NDArray[np.float64], classes: NDArray[np.uint8], bits: NDArray[np.float32], slope: float, /
+    ) -> NDArray[np.int32]:
+        """Return whole numbers ``(rows, columns)`` for weights in steps, coded in their classes."""
+
+
+def plan(
+    weights: NDArray[np.float32],
+    steps: Steps,
+    bits: NDArray[np.float32],
+    per_octave: int,
+    slope: float,
+    rounding: Rounding | None = None,
+) -> Plan:
     """Quantize a matrix, each weight to the number that is worth its bits.
 
     Args:
@@ -111,11 +127,14 @@ def plan(weights: NDArray[np.float32], steps: Steps, bits: NDArray[np.float32], 
         bits: code length of every magnitude in every class ``(classes, 257)``.
         per_octave: classes of an octave.
         slope: squared error in steps² that a bit is worth.
+        rounding: chooses the numbers; None: each by itself.
     """
     scaled = steps.units(weights)
     plain = np.clip(np.rint(scaled), -LARGEST, LARGEST).astype(np.int32)
     found = min(_candidates(np.abs(scaled), plain, per_octave), key=lambda p: _cost(p, bits))
-    return Plan(_worth(scaled, plain, found.classes(), bits, slope), per_octave, found.base, found.rows, found.columns)
+    classes = found.classes()
+    chosen = rounding(scaled, classes, bits, slope) if rounding else _worth(scaled, plain, classes, bits, slope)
+    return Plan(chosen, per_octave, found.base, found.rows, found.columns)
 
 
 def _candidates(size: NDArray[np.float64], values: NDArray[np.int32], per_octave: int) -> list[Plan]:

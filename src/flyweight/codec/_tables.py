@@ -148,7 +148,8 @@ def fitted(counts: NDArray[np.float64]) -> Knots:
     reach = int(np.flatnonzero(counts[: KNOTS[-1] + 1]).max(initial=0))
     used = next(i for i, knot in enumerate(KNOTS) if knot >= reach) + 1
     edges = np.array(KNOTS[:used])
-    share = counts.copy()
+    share = np.zeros(KNOTS[-1] + 1)
+    share[: len(counts)] = counts[: len(share)]
     share[1:] /= 2  # per sign
     density = np.empty(used)
     for i, knot in enumerate(edges):  # the mean over the knot's cell, half way to its neighbours

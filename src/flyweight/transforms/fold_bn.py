@@ -34,17 +34,17 @@ class FoldBatchNorm:
 
     def requires(self, candidate: Candidate) -> None:
         """Raise TransformError where no batch norm can be folded."""
-        if not self._pairs(candidate):
+        if not self.pairs(candidate):
             raise TransformError("transform 'fold_bn': no batch norm follows a convolution here. Was it folded before?")
 
     def apply(self, candidate: Candidate, env: Env) -> Candidate:
         """Return a copy with the norms folded and replaced by identities."""
         self.requires(candidate)
-        pairs = self._pairs(candidate)
+        pairs = self.pairs(candidate)
         module = copy.deepcopy(candidate.module)
         for conv_path, norm_path in pairs:
             conv, norm = module.get_submodule(conv_path), module.get_submodule(norm_path)
-            assert isinstance(conv, _FOLDABLE) and isinstance(norm, _NORMS)  # _pairs() has checked it
+            assert isinstance(conv, _FOLDABLE) and isinstance(norm, _NORMS)  # pairs() has checked it
             _set(module, conv_path, folded(conv, norm))
             _set(module, norm_path, nn.Identity())
         change = Change(
@@ -56,7 +56,8 @@ class FoldBatchNorm:
         )
         return candidate.having(change, module=module.eval())
 
-    def _pairs(self, candidate: Candidate) -> list[tuple[str, str]]:
+    def pairs(self, candidate: Candidate) -> list[tuple[str, str]]:
+        """Return the module paths of every layer and norm that can be folded together."""
         graph = trace(candidate.module, torch.zeros(candidate.input_shape))
         return [pair for pair in _norm_pairs(graph) if _fits(candidate.module, *pair)]
 
