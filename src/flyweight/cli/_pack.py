@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 from flyweight.errors import UsageError
 
 if TYPE_CHECKING:
-    from flyweight.contracts import Candidate, DataSet, Progress
+    from flyweight.contracts import Candidate, DataSet, Progress, Split
     from flyweight.packing import Packed
 
 HEADLINES = {"classify": "top1", "segment": "miou", "detect": "map50_95"}
+JUDGED = 64  # validation images that the error of the outputs is measured on
 _UNITS = {"": 1, "k": 10**3, "M": 10**6}
 
 
@@ -61,7 +62,8 @@ def packed(candidate: Candidate, limit: Limit, data: str | None, images: int, pr
     dataset = load_dataset(data) if data else None
     if dataset and limit.max_drop is not None:
         _check_task(candidate, dataset)
-    packer = Packer(candidate, _inputs(candidate, dataset, images) if dataset else None, progress)
+    seen = _inputs(candidate, dataset.train, images) if dataset else None
+    packer = Packer(candidate, seen, progress, _inputs(candidate, dataset.val, JUDGED) if dataset else None)
     if limit.max_bytes is not None:
         return packer.within(limit.max_bytes)
     if limit.max_drop is None or dataset is None:
@@ -80,15 +82,14 @@ def _check_task(candidate: Candidate, dataset: DataSet) -> None:
         raise UsageError(f"MODEL is of task '{candidate.spec.task}', but '{dataset.name}' is for '{dataset.task}'.")
 
 
-def _inputs(candidate: Candidate, dataset: DataSet, count: int) -> Any:
-    """Return images spread evenly over the training split, preprocessed."""
+def _inputs(candidate: Candidate, split: Split, count: int) -> Any:
+    """Return images spread evenly over a split, preprocessed."""
     import numpy as np
 
     from flyweight.evaluate import preprocess
 
-    train = dataset.train
-    chosen = np.unique(np.linspace(0, len(train) - 1, min(count, len(train))).astype(int))
-    images = [preprocess(train[int(i)][0][None], candidate.preprocessing) for i in chosen]
+    chosen = np.unique(np.linspace(0, len(split) - 1, min(count, len(split))).astype(int))
+    images = [preprocess(split[int(i)][0][None], candidate.preprocessing) for i in chosen]
     return np.concatenate(images)
 
 
@@ -106,5 +107,9 @@ def lines(made: Packed, path: Path, data: str | None) -> Iterator[str]:
     yield f"written: {path}, {kb:,.1f} kB, {float_kb / kb:.1f}x smaller than its {float_kb:,.1f} kB of float32"
     bits = 8 * len(made.data) / max(made.weights, 1)
     yield f"{made.weights:,} weights, {bits:.2f} bits each, all of the file counted"
-    seen = f"images of {data}" if data else "made-up images (real ones, --data, give a smaller file or a truer one)"
-    yield f"outputs {made.snr_db:.1f} dB above their error, measured on {made.inputs} {seen}"
+    if made.judged:
+        yield f"outputs {made.snr_db:.1f} dB above their error, measured on {made.judged} validation images of {data}"
+        yield f"rounded by {made.inputs} training images"
+    else:
+        yield f"outputs about {made.snr_db:.0f} dB above their error, expected; rounded by made-up images"
+        yield "real images, --data, give a smaller file and a measured figure"

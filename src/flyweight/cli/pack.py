@@ -18,7 +18,12 @@ from flyweight.cli._command import command, model_options
 @click.argument("model")
 @model_options
 @click.option("-o", "--out", type=click.Path(path_type=Path), show_default="MODEL.fly", help="File to write.")
-@click.option("--snr-db", type=click.FloatRange(0, 60), show_default="20", help="Outputs over their error, dB.")
+@click.option(
+    "--snr-db",
+    type=click.FloatRange(0, 60),
+    show_default="20",
+    help="Outputs over their error, dB (expected without --data).",
+)
 @click.option("--max-bytes", metavar="N", help="The best file of at most so many bytes: 2500000, 2500k or 2.5M.")
 @click.option(
     "--max-drop",

@@ -19,7 +19,7 @@ from flyweight.codec import Quantized
 from flyweight.contracts import Candidate, Change, Preprocessing, Progress, Silent
 from flyweight.errors import FileError, FlyweightError, UsageError
 from flyweight.packing._neutral import neutral, restored, stored
-from flyweight.packing._rounding import Effect, Rounding, effect, steps_for
+from flyweight.packing._rounding import MADE_UP, REAL, Effect, Rounding, effect, steps_for
 from flyweight.packing._sensitivity import Measured, batches, flat, measure, synthetic
 from flyweight.saved import check_as_specified
 from flyweight.spec import ArchSpec
@@ -27,7 +27,7 @@ from flyweight.spec import ArchSpec
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-    from torch import nn
+    from torch import Tensor, nn
 
 VERSION = "1"
 SNR_DB = 20.0
@@ -49,8 +49,9 @@ class Packed:
         data: the file's bytes.
         weights: how many numbers the network has.
         float_bytes: of its tensors in float32.
-        snr_db: the output's power over that of its error, measured on the inputs that the rounding was chosen by.
-        inputs: how many those were.
+        snr_db: the output's power over that of its error: measured on ``judged`` inputs, or where these are 0 expected.
+        inputs: how many inputs the rounding was chosen by; 0: made-up ones.
+        judged: how many inputs, if possible others, ``snr_db`` was measured on.
         ideal_bytes: the code length of the weights by the file's own tables.
     """
 
@@ -59,6 +60,7 @@ class Packed:
     float_bytes: int
     snr_db: float
     inputs: int
+    judged: int
     ideal_bytes: float
 
 
@@ -67,7 +69,8 @@ class Packer:
 
     Args:
         candidate: of a spec, in float.
-        inputs: preprocessed ``(n, C, H, W)``; None: made up.
+        inputs: preprocessed ``(n, C, H, W)``, that the rounding is chosen by; None: made up.
+        judged: others, that the error of the outputs is measured on; None: the same, where they are not made up.
         progress: told of the measuring.
 
     Raises:
@@ -75,17 +78,26 @@ class Packer:
     """
 
     def __init__(
-        self, candidate: Candidate, inputs: NDArray[np.float32] | None = None, progress: Progress | None = None
+        self,
+        candidate: Candidate,
+        inputs: NDArray[np.float32] | None = None,
+        progress: Progress | None = None,
+        judged: NDArray[np.float32] | None = None,
     ) -> None:
         _check(candidate)
         self.progress = progress or Silent()
-        self.inputs = synthetic(candidate.preprocessing, SYNTHETIC) if inputs is None else torch.from_numpy(inputs)
+        self.inputs = 0 if inputs is None else len(inputs)
+        seen = synthetic(candidate.preprocessing, SYNTHETIC) if inputs is None else torch.from_numpy(inputs)
+        judges = inputs if judged is None else judged
+        self.judged = seen[:0] if judges is None else torch.from_numpy(judges)
         self.module = neutral(candidate)
         self.tensors = stored(self.module)
-        self.description = _description(candidate, 0 if inputs is None else len(inputs))
-        self.measured: Measured = measure(self.module, self.inputs, self.progress)
+        self.description = _description(candidate, self.inputs)
+        self.measured: Measured = measure(self.module, seen, self.progress)
+        self.wanted = self._outputs()
+        trust = MADE_UP if inputs is None else REAL
         found = {n: s for n, s in self.measured.tensors.items() if n in self.tensors}
-        self.effects: Mapping[str, Effect] = {name: effect(each) for name, each in found.items()}
+        self.effects: Mapping[str, Effect] = {name: effect(each, trust) for name, each in found.items()}
         self.weights = sum(t.size for t in self.tensors.values())
 
     def quantized(self, noise_db: float) -> Quantized:
@@ -101,23 +113,29 @@ class Packer:
         return codec.quantize(self.tensors, steps, rounding=rounding)
 
     def snr_db(self, quantized: Quantized) -> float:
-        """Return the outputs' power over that of their error, measured on the inputs; capped where it is 0."""
-        with loaded(self.module, quantized.values()), torch.no_grad():
-            outputs = torch.cat([flat(self.module(batch)) for batch in batches(self.inputs)]).double()
-        wanted = torch.from_numpy(self.measured.outputs).double()
-        error, power = float((outputs - wanted).square().sum()), float(wanted.square().sum())
+        """Return the outputs' power over that of their error, measured on the judged inputs; there must be some."""
+        with loaded(self.module, quantized.values()):
+            outputs = self._outputs()
+        error, power = float((outputs - self.wanted).square().sum()), float(self.wanted.square().sum())
         return 10 * math.log10(max(power, LEAST_SIGNAL) / max(error, LEAST_SIGNAL * 1e-6))
 
-    def packed(self, quantized: Quantized) -> Packed:
-        """Return the file."""
+    def _outputs(self) -> Tensor:
+        with torch.no_grad():
+            parts = [flat(self.module(batch)).double() for batch in batches(self.judged)]
+        return torch.cat(parts) if parts else torch.zeros(0, 1, dtype=torch.float64)
+
+    def packed(self, quantized: Quantized, expected_db: float) -> Packed:
+        """Return the file; ``expected_db`` is told of it where there is nothing to measure on."""
         data = codec.encode(quantized, self.description)
         floats = sum(4 * t.numel() for t in self.module.state_dict().values() if t.is_floating_point())
-        return Packed(
-            data, self.weights, floats, self.snr_db(quantized), len(self.inputs), quantized.ideal_bytes
-        )  # fmt: skip
+        judged = len(self.judged)
+        snr_db = self.snr_db(quantized) if judged else expected_db
+        return Packed(data, self.weights, floats, snr_db, self.inputs, judged, quantized.ideal_bytes)
 
     def at_snr(self, snr_db: float = SNR_DB) -> Packed:
-        """Return the file whose outputs have that ratio of signal to noise on the inputs, to within NEAR_DB.
+        """Return the file whose outputs have that ratio of signal to noise: on the judged inputs, to within NEAR_DB.
+
+        On made-up inputs alone it is what noise of that size should do: they are no measure of real ones.
 
         Raises:
             UsageError: outside SNR_RANGE.
@@ -128,13 +146,13 @@ class Packer:
         self.progress.start("round the weights", PASSES)
         for _ in range(PASSES):
             quantized = self.quantized(noise_db)
-            found = self.snr_db(quantized)
-            self.progress.advance(1, f"{found:.1f} dB")
-            if abs(found - snr_db) < NEAR_DB:
+            missing = snr_db - self.snr_db(quantized) if len(self.judged) else 0.0
+            self.progress.advance(1, f"{snr_db - missing:.1f} dB")
+            if abs(missing) < NEAR_DB:
                 break
-            noise_db += snr_db - found
+            noise_db += missing
         self.progress.finish()
-        return self.packed(quantized)
+        return self.packed(quantized, noise_db)
 
     def within(self, max_bytes: int) -> Packed:
         """Return the best file of at most that many bytes.
@@ -144,7 +162,7 @@ class Packer:
         """
         noise_db, slope = self._noise_for(max_bytes), self._bytes_a_db()
         for _ in range(PASSES):
-            made = self.packed(self.quantized(noise_db))
+            made = self.packed(self.quantized(noise_db), noise_db)
             if (over := len(made.data) - max_bytes) <= 0:
                 return made
             noise_db -= 3 * over / slope + 0.05  # a dB is fewer bytes where noise is loud
@@ -179,7 +197,8 @@ class Packer:
             good: told of a network with the file's weights, in eval mode.
             steps: halvings of the range of noise, 6 to 42 dB.
         """
-        low, high, best = 6.0, 42.0, None
+        low, high = 6.0, 42.0
+        best: tuple[Quantized, float] | None = None
         self.progress.start("look for the smallest", steps)
         for _ in range(steps):
             middle = (low + high) / 2
@@ -187,9 +206,9 @@ class Packer:
             with loaded(self.module, quantized.values()):
                 accepted = good(self.module)
             self.progress.advance(1, f"{middle:.1f} dB: {'kept' if accepted else 'too much is lost'}")
-            low, high, best = (low, middle, quantized) if accepted else (middle, high, best)
+            low, high, best = (low, middle, (quantized, middle)) if accepted else (middle, high, best)
         self.progress.finish()
-        return self.packed(best) if best is not None else None
+        return self.packed(*best) if best is not None else None
 
 
 class loaded:

@@ -25,10 +25,27 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
     Singles = NDArray[np.float32]
 
-SHRINK = 0.15  # of the products between columns: they are known from few inputs
-FLOOR = 0.15  # least sensitivity, of the mean: a channel that no input woke must not be woken by noise
 MOST_HALVES = 10  # a row's or column's step differs from its tensor's by no more than 2 ** (10 / 2)
+LEAST = 1e-30  # sensitivity of what does nothing
 STRIP = 64  # columns between two updates of all later ones
+
+
+@dataclass(frozen=True)
+class Trust:
+    """How far measured sensitivities are believed: inputs are few, and what none woke must not be woken by noise.
+
+    Attributes:
+        rows, columns: least sensitivity of a row and a column, of the tensor's mean.
+        shrink: of the products between columns.
+    """
+
+    rows: float
+    columns: float
+    shrink: float
+
+
+REAL = Trust(0.25, 0.06, 0.12)  # by benchmarks/codec_rate.py's images
+MADE_UP = Trust(0.4, 0.25, 0.3)
 
 
 @dataclass(frozen=True)
@@ -46,31 +63,35 @@ class Effect:
     feedback: tuple[Singles, ...]
 
 
-def effect(found: Sensitivity) -> Effect:
+def effect(found: Sensitivity, trust: Trust = REAL) -> Effect:
     """Return the effect of a tensor's weights."""
-    rows = np.maximum(found.rows, max(float(found.rows.mean()) * FLOOR, 1e-30))
+    rows = _at_least(found.rows, trust.rows)
     if found.blocks[0].ndim == 1:
-        columns = np.maximum(found.columns, max(float(found.columns.mean()) * FLOOR, 1e-30))
-        return Effect(np.ones(1), columns, ())
+        return Effect(np.ones(1), _at_least(found.columns, trust.rows), ())
     feedback, parts, own_rows = [], [], rows
     for block in found.blocks:
-        kept, left = _triangular(torch.from_numpy(block).double())
+        kept, left = _triangular(torch.from_numpy(block).double(), trust)
         feedback.append(left)
         if block.ndim == 3:  # a geometric rank-one fit of what each row's columns have left
             own_rows = np.exp(np.log(kept).mean(1))
             parts.append(np.exp(np.log(kept / own_rows[:, None]).mean(0)))
         else:
-            parts.append(kept / float(found.rows.mean() or 1))
+            parts.append(kept / max(float(rows.mean()), LEAST))
     return Effect(own_rows, np.concatenate(parts), tuple(feedback))
 
 
-def _triangular(products: torch.Tensor) -> tuple[Floats, Singles]:
+def _at_least(sensitivity: Floats, share: float) -> Floats:
+    floored: Floats = np.maximum(sensitivity, max(float(sensitivity.mean()) * share, LEAST))
+    return floored
+
+
+def _triangular(products: torch.Tensor, trust: Trust) -> tuple[Floats, Singles]:
     """Return what each column has of its own beside later ones ``(..., c)``, and the feedback ``(..., c, c)``."""
     diagonal = torch.diagonal(products, dim1=-2, dim2=-1)
-    least = diagonal.mean(-1, keepdim=True).clamp_min(1e-30) * FLOOR
-    shrunk = products * (1 - SHRINK) + torch.diag_embed(diagonal * SHRINK + least)
-    if shrunk.dim() == 3:
-        shrunk = shrunk + torch.diag_embed((shrunk.diagonal(dim1=-2, dim2=-1).mean() * FLOOR).expand(diagonal.shape))
+    least = diagonal.mean(-1, keepdim=True) * trust.columns
+    if products.dim() == 3:  # a depthwise kernel that no input woke
+        least = torch.maximum(least, diagonal.mean() * trust.rows)
+    shrunk = products * (1 - trust.shrink) + torch.diag_embed(diagonal * trust.shrink + least + LEAST)
     upper = torch.linalg.cholesky(shrunk.flip(-1, -2)).flip(-1, -2)  # products = upper @ upper'
     own = torch.diagonal(upper, dim1=-2, dim2=-1)
     return (own**2).numpy(), (upper / own[..., None, :]).float().numpy()

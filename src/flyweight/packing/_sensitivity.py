@@ -26,12 +26,13 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-DRAWS = 2  # random projections of the outputs of each batch of inputs
 BATCH = 8
 BATCH_PIXELS = BATCH * 256 * 256  # fewer inputs at once where they are larger: their activations are kept
 BLOCK = 1280  # columns whose errors are seen together; a wider tensor has several blocks
 KERNEL = 49  # columns of a tensor whose rows get a matrix each
 SEED = 0
+FEW = 256  # inputs, that are looked at from both sides
+LEAVES = 120  # of a made-up image
 
 
 @dataclass(frozen=True)
@@ -72,17 +73,41 @@ class Measured:
 
 
 def synthetic(p: Preprocessing, count: int) -> Tensor:
-    """Return inputs ``(count, C, height, width)`` for want of images: smooth noise, as much of it in every octave."""
+    """Return inputs ``(count, C, height, width)`` for want of images: discs and boxes of any size one over the other.
+
+    Edges, plain areas and textures at all scales, as photographs have them. Source: dead leaves, Lee, Mumford & Huang
+    2001; learning from them as from photographs, Baradad et al. 2021 (arXiv 2106.05963).
+    """
     rng = np.random.default_rng(SEED)
-    total = torch.zeros(count, len(p.mean), p.height, p.width)
-    for cells in (2, 4, 8, 16, 32, 64):
-        grid = rng.normal(size=(count, 1, cells, cells)) + 0.3 * rng.normal(size=(count, len(p.mean), cells, cells))
-        total += nn.functional.interpolate(
-            torch.from_numpy(grid.astype(np.float32)), (p.height, p.width), mode="bicubic", align_corners=False
+    pixels = np.stack([_leaves(rng, len(p.mean), p.height, p.width) for _ in range(count)])
+    mean, std = (np.asarray(v, np.float32).reshape(1, -1, 1, 1) for v in (p.mean, p.std))
+    return torch.from_numpy((pixels - mean) / std)
+
+
+def _leaves(rng: np.random.Generator, channels: int, height: int, width: int) -> NDArray[np.float32]:
+    """Return one such image ``(channels, height, width)``, 0 to 1."""
+    image = np.broadcast_to(rng.uniform(0, 1, (channels, 1, 1)), (channels, height, width)).astype(np.float32)
+    for _ in range(LEAVES):
+        size = 0.6 * max(height, width) * np.exp(-rng.uniform(0, 3.5))
+        cy, cx, angle, flatness = (
+            rng.uniform(0, height),
+            rng.uniform(0, width),
+            rng.uniform(0, np.pi),
+            rng.uniform(0.3, 1),
         )
-    total = total / total.std(dim=(1, 2, 3), keepdim=True) * 0.25 + 0.5  # pixels from 0 to 1
-    mean, std = (torch.tensor(v).reshape(1, -1, 1, 1) for v in (p.mean, p.std))
-    return ((total.clamp(0, 1) - mean) / std).contiguous()
+        rows = slice(max(int(cy - 1.5 * size), 0), int(cy + 1.5 * size) + 1)
+        columns = slice(max(int(cx - 1.5 * size), 0), int(cx + 1.5 * size) + 1)
+        part = image[:, rows, columns]
+        y, x = np.arange(part.shape[1])[:, None] + rows.start - cy, np.arange(part.shape[2])[None] + columns.start - cx
+        along, across = (x * np.cos(angle) + y * np.sin(angle)) / size, (y * np.cos(angle) - x * np.sin(angle)) / size
+        inside = np.maximum(abs(along), abs(across) / flatness) < 1
+        if rng.random() < 0.6:
+            inside = along**2 + (across / flatness) ** 2 < 1
+        color = rng.uniform(0, 1, (channels, 1, 1))
+        shade = (color + color.mean()) / 2 + rng.normal(0, 0.3) * along
+        grain = rng.normal(0, rng.uniform(0, 0.12), part.shape[1:])
+        np.copyto(part, shade + grain, where=inside, casting="same_kind")
+    return image.clip(0, 1)
 
 
 def measure(module: nn.Module, inputs: Tensor, progress: Progress | None = None) -> Measured:
@@ -98,23 +123,22 @@ def measure(module: nn.Module, inputs: Tensor, progress: Progress | None = None)
     weights = {name: p for name, p in module.named_parameters() if p.numel()}
     sums = {name: Sums(p) for name, p in weights.items()}
     outputs = []
-    parts = batches(inputs)
+    parts, views = batches(inputs), 2 if len(inputs) <= FEW else 1
     progress.start("sensitivity of the output to each weight", len(parts))
     for batch in parts:
-        out = flat(module(batch))
-        outputs.append(out.detach())
-        for draw in range(DRAWS):
+        for view in (batch, batch.flip(-1))[:views]:  # mirrored, they are inputs as likely
+            out = flat(module(view))
+            if view is batch:
+                outputs.append(out.detach())
             signs = torch.randint(0, 2, out.shape, generator=generator).to(out.dtype) * 2 - 1
-            found = torch.autograd.grad(
-                (out * signs).sum(), list(weights.values()), retain_graph=draw + 1 < DRAWS, allow_unused=True
-            )
+            found = torch.autograd.grad((out * signs).sum(), list(weights.values()), allow_unused=True)
             for each, gradient in zip(sums.values(), found, strict=True):
                 if gradient is not None:
                     each.add(gradient)
         progress.advance()
     progress.finish()
     every = torch.cat(outputs)
-    tensors = {name: each.mean(DRAWS * len(inputs)) for name, each in sums.items()}
+    tensors = {name: each.mean(views * len(inputs)) for name, each in sums.items()}
     return Measured(tensors, float(every.double().square().sum(1).mean()), every.numpy())
 
 
