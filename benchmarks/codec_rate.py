@@ -44,14 +44,13 @@ from flyweight.zoo import ZOO
 
 COMMAND = "python -m benchmarks.codec_rate --efficientnet-lite0 DIR --stamps DIR --nncodec PYTHON"
 ROOT = Path(__file__).parents[1]
-NOISE_DB = {"images": (8.0, 12.0, 16.0, 20.0, 24.0, 28.0), "data-free": (16.0, 20.0, 24.0, 28.0, 32.0)}
+NOISE_DB = {"images": (8.0, 12.0, 16.0, 20.0, 24.0, 28.0, 36.0, 46.0), "data-free": (16.0, 20.0, 24.0, 28.0, 32.0)}
 TIMED_DB = 20.0
 QPS = tuple(range(-44, -25, 3))
 SETTINGS: tuple[dict[str, Any], ...] = (
     *({"qp": qp} for qp in QPS),
     *({"qp": qp, "opt_qp": True, "nonweight_qp": -50} for qp in range(-46, -30, 2)),
     {"qp": -43, "opt_qp": True}, {"qp": -38, "opt_qp": True}, {"qp": -38, "use_dq": False},
-    {"qp": -40, "opt_qp": True, "nonweight_qp": -50, "tca": True},
     {"qp": -40, "opt_qp": True, "nonweight_qp": -50, "lambda_scale": 1.0},
 )  # fmt: skip
 GRID_DB = tuple(range(9, 25))  # where every method's curve is compared
