@@ -36,7 +36,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("ladder", "advise"),  # plans: sequences of edits, so above the transforms; advice: edits proposed and judged
     ("zoo", "transforms", "runtimes", "train", "saved", "pretrained"),
     ("evaluate",),  # preprocessing and scoring, which training, calibration and the parity check share
-    ("budget", "health", "latency", "roofline", "guidelines", "compare", "placement", "resolution"),
+    ("budget", "health", "latency", "roofline", "guidelines", "compare", "placement", "resolution", "prune"),
     ("profile",),
     ("build", "trace", "onnx_graph", "count", "memory", "field", "data", "tasks", "codec", "coupling"),
     ("blocks", "contracts", "device", "_meta", "_channels"),  # _meta: shapes for trace; _channels: the walk of coupling
