@@ -37,7 +37,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("zoo", "transforms", "runtimes", "train", "saved", "pretrained"),
     ("evaluate",),  # preprocessing and scoring, which training, calibration and the parity check share
     ("budget", "health", "latency", "roofline", "guidelines", "compare", "placement", "resolution", "prune"),
-    ("profile",),
+    ("profile", "narrow"),
     ("build", "trace", "onnx_graph", "count", "memory", "field", "data", "tasks", "codec", "coupling"),
     ("blocks", "contracts", "device", "_meta", "_channels"),  # _meta: shapes for trace; _channels: the walk of coupling
     ("labels", "traits"),  # of a tensor's elements, through operators that move them; of nodes, for a device's rules
@@ -47,8 +47,8 @@ ROWS: tuple[tuple[str, ...], ...] = (
 MAY_IMPORT_TORCH = frozenset(
     f"{PACKAGE}.{name}"
     for name in (
-        "blocks", "build", "trace", "_meta", "data", "tasks", "health", "resolution", "train", "evaluate", "transforms",
-        "runtimes", "saved", "pretrained", "transfer", "packing",  # weights <-> files
+        "blocks", "build", "trace", "_meta", "narrow", "data", "tasks", "health", "resolution", "train", "evaluate",
+        "transforms", "runtimes", "saved", "pretrained", "transfer", "packing",  # weights <-> files
         "search.supernet", "measure._worker",
         "testing",  # contract tests feed modules and tensors to the members
     )

@@ -13,9 +13,10 @@ from safetensors.torch import save
 from torch import nn
 
 from flyweight import files
-from flyweight.build import build, skeleton
+from flyweight.build import build
 from flyweight.contracts import Candidate, Change, Preprocessing
 from flyweight.errors import FileError, UsageError
+from flyweight.narrow import check_built_by, narrow
 from flyweight.spec import ArchSpec
 
 SAVED_VERSION = "1"
@@ -26,13 +27,13 @@ def save_candidate(path: Path, candidate: Candidate, extra: dict[str, Any] | Non
     """Write weights, spec, preprocessing and history to ``path``, wholly or not at all; ``extra`` is kept beside them.
 
     Raises:
-        UsageError: the candidate has no spec, or other layers or widths than its spec builds (folded norms, channels
-            taken out), so that its network could not be built again.
+        UsageError: the candidate has no spec, or other layers than its spec builds (folded norms), so that its network
+            could not be built again. Layers may be narrower: channels were taken out.
         FileError: the file can't be written.
     """
     if candidate.spec is None:
         raise UsageError("only a network built from a spec can be saved with its architecture; this module has none.")
-    check_as_specified(candidate.module, candidate.spec)
+    check_built_by(candidate.module, candidate.spec)
     tensors = {name: tensor.detach().contiguous().clone() for name, tensor in candidate.module.state_dict().items()}
     header = {
         "flyweight": SAVED_VERSION,
@@ -42,16 +43,6 @@ def save_candidate(path: Path, candidate: Candidate, extra: dict[str, Any] | Non
         "extra": json.dumps(extra or {}),
     }
     files.write_bytes(path, save(tensors, metadata=header))
-
-
-def check_as_specified(module: nn.Module, spec: ArchSpec) -> None:
-    """Raise UsageError, naming a tensor, where a module has other layers or widths than its spec builds."""
-    own, built = ({n: tuple(t.shape) for n, t in m.state_dict().items()} for m in (module, skeleton(spec)[0]))
-    if (other := next((n for n in {**built, **own} if own.get(n) != built.get(n)), None)) is not None:
-        raise UsageError(
-            f"'{other}' is {own.get(other, 'missing')}, but {built.get(other, 'missing')} in the network that the spec "
-            "builds: norms were folded, or channels taken out. Save it before that, or export it."
-        )
 
 
 def load_candidate(path: Path) -> tuple[Candidate, dict[str, Any]]:
@@ -72,12 +63,15 @@ def load_candidate(path: Path) -> tuple[Candidate, dict[str, Any]]:
             raise FileError(f"{path}: not a network that Flyweight {SAVED_VERSION} saved.")
         spec = ArchSpec.loads(header["spec"])
         module = build(spec)
+        narrow(module, spec, {name: tuple(tensor.shape) for name, tensor in tensors.items()})
         module.load_state_dict(tensors)
         history = tuple(_change(item) for item in json.loads(header["history"]))
         preprocessing = Preprocessing.from_json(json.loads(header["preprocessing"]))
         return Candidate(module.eval(), preprocessing, spec, history), dict(json.loads(header["extra"]))
     except OSError as error:
         raise files.file_error(path, "read", error) from error
+    except UsageError as error:
+        raise FileError(f"{path}: {error}") from error
     except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise FileError(f"{path}: damaged or not a saved network ({type(error).__name__}: {error}).") from error
 

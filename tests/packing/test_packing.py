@@ -177,7 +177,7 @@ def test_a_description_that_is_not_a_networks_is_an_error_that_names_the_file(
 def test_tensors_of_another_network_are_an_error(file: Path, tmp_path: Path) -> None:
     spec = networks.inverted().spec
     assert spec is not None
-    with pytest.raises(FileError, match=r"by the file's spec"):
+    with pytest.raises(FileError, match=r"in the network that the spec builds"):
         open_packed(rewritten(file, {"spec": json.loads(spec.replace(classes=3).dumps())}, tmp_path))
 
 

@@ -18,10 +18,10 @@ from flyweight import codec
 from flyweight.codec import Quantized
 from flyweight.contracts import Candidate, Change, Preprocessing, Progress, Silent
 from flyweight.errors import FileError, FlyweightError, UsageError
+from flyweight.narrow import check_built_by
 from flyweight.packing._neutral import neutral, restored, stored
 from flyweight.packing._rounding import MADE_UP, REAL, Effect, Rounding, effect, steps_for
 from flyweight.packing._sensitivity import Measured, batches, flat, measure, synthetic
-from flyweight.saved import check_as_specified
 from flyweight.spec import ArchSpec
 
 if TYPE_CHECKING:
@@ -242,7 +242,7 @@ def _check(candidate: Candidate) -> None:
         )
     if candidate.quantization is not None:
         raise UsageError("the network is quantized to int8 already. Pack the float network that it was made from.")
-    check_as_specified(candidate.module, candidate.spec)
+    check_built_by(candidate.module, candidate.spec)
 
 
 def _description(candidate: Candidate, images: int) -> dict[str, Any]:

@@ -17,7 +17,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from flyweight.build import build
 from flyweight.contracts import Candidate
-from flyweight.errors import FileError
+from flyweight.errors import FileError, UsageError
+from flyweight.narrow import narrow
 from flyweight.spec import ArchSpec
 from flyweight.transforms.fold_bn import Foldable, FoldBatchNorm, folded
 
@@ -107,6 +108,10 @@ def restored(spec: ArchSpec, tensors: Mapping[str, NDArray[Any]]) -> nn.Module:
         FileError: tensors are missing, too many, or of another shape than the spec says.
     """
     module = build(spec)
+    try:
+        narrow(module, spec, {name: tuple(tensor.shape) for name, tensor in tensors.items()})
+    except UsageError as error:
+        raise FileError(str(error)) from error
     with torch.no_grad():
         for norm in _norms(module):
             _make_neutral(norm)

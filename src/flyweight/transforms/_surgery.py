@@ -12,10 +12,7 @@ from torch import Tensor, nn
 
 from flyweight.coupling import Coupling, ParamAxis
 from flyweight.errors import TransformError
-
-_CONVS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
-_TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
-_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d)
+from flyweight.narrow import fit, replace_tensor, tensor_of
 
 
 def without(
@@ -45,31 +42,12 @@ def without(
         _add_to_bias(new, coupling, name, amounts)
     for name, axes in coupling.params.items():
         if any(gone[axis.ids].any() for axis in axes):
-            _replace(new, name, _cut(_tensor(new, name), axes, gone))
+            replace_tensor(new, name, _cut(tensor_of(new, name), axes, gone))
     for name in folds or {}:
         _cut_new_bias(new, coupling, name, gone)
     for part in new.modules():
-        _fit(part)
+        fit(part)
     return new
-
-
-def _tensor(module: nn.Module, name: str) -> Tensor:
-    owner, _, own = name.rpartition(".")
-    found = getattr(module.get_submodule(owner), own)
-    assert isinstance(found, Tensor)
-    return found
-
-
-def _replace(module: nn.Module, name: str, new: Tensor) -> None:
-    """Put ``new`` in the place of a parameter or buffer, everywhere it is registered."""
-    old = _tensor(module, name)
-    if isinstance(old, nn.Parameter):
-        new = nn.Parameter(new, requires_grad=old.requires_grad)
-    for part in module.modules():
-        for kept in (part._parameters, part._buffers):
-            for own, tensor in kept.items():
-                if tensor is old:
-                    kept[own] = new  # type: ignore[assignment]
 
 
 def _cut(tensor: Tensor, axes: Sequence[ParamAxis], gone: NDArray[np.bool_]) -> Tensor:
@@ -94,9 +72,9 @@ def _add_to_bias(module: nn.Module, coupling: Coupling, node_name: str, amounts:
     node = next(node for node in coupling.graph.nodes if node.name == node_name)
     owner = module.get_submodule(node.operands[1].rpartition(".")[0])
     if len(node.operands) > 2:
-        old = _tensor(module, node.operands[2])
+        old = tensor_of(module, node.operands[2])
         added = (old.detach().double() + torch.from_numpy(amounts)).to(old.dtype)
-        _replace(module, node.operands[2], added)
+        replace_tensor(module, node.operands[2], added)
     else:
         weight = owner.weight
         assert isinstance(weight, Tensor)
@@ -110,26 +88,5 @@ def _cut_new_bias(module: nn.Module, coupling: Coupling, node_name: str, gone: N
     if len(node.operands) > 2 or source is None:
         return
     name = f"{node.operands[1].rpartition('.')[0]}.bias".lstrip(".")
-    bias = _tensor(module, name).detach()
-    _replace(module, name, bias[torch.from_numpy(~gone[source.ids.start : source.ids.stop])].clone())
-
-
-def _fit(part: nn.Module) -> None:
-    """Make a layer's own numbers of channels those of its weights."""
-    if isinstance(part, _CONVS):
-        filters, per_group = part.weight.shape[:2]
-        if part.groups > 1 and part.groups == part.in_channels:
-            part.groups = filters // (part.out_channels // part.in_channels)
-        part.in_channels, part.out_channels = per_group * part.groups, filters
-    elif isinstance(part, _TRANSPOSED):
-        inputs, per_group = part.weight.shape[:2]
-        if part.groups > 1 and part.groups == part.in_channels:
-            part.groups = inputs
-        part.in_channels, part.out_channels = inputs, per_group * part.groups
-    elif isinstance(part, nn.Linear):
-        part.out_features, part.in_features = part.weight.shape
-    elif isinstance(part, _NORMS):
-        kept = [tensor for tensor in (*part.parameters(), *part.buffers()) if tensor.dim() == 1]
-        part.num_features = kept[0].shape[0] if kept else part.num_features
-    elif isinstance(part, nn.PReLU) and part.num_parameters > 1:
-        part.num_parameters = part.weight.shape[0]
+    bias = tensor_of(module, name).detach()
+    replace_tensor(module, name, bias[torch.from_numpy(~gone[source.ids.start : source.ids.stop])].clone())
