@@ -62,7 +62,7 @@ def summary(rows: dict[tuple[str, str], dict[str, Any]], runtimes: Sequence[str]
     for runtime in runtimes:
         own = [row["outcome"] for (_, name), row in rows.items() if name == runtime]
         counts = [own.count(outcome) for outcome in ("equal", "refused", "differs", "crashed")]
-        lines.append(f"| {runtime} | {len(own)} of {len(ZOO.names())} | {' | '.join(map(str, counts))} |")
+        lines.append(f"| {runtime} | {len(own)} of {len(ZOO.origins)} | {' | '.join(map(str, counts))} |")
     return "\n".join(lines) + "\n\n"
 
 
@@ -70,7 +70,7 @@ def matrix(rows: dict[tuple[str, str], dict[str, Any]], runtimes: Sequence[str])
     """Return the table of all networks that were measured in at least one runtime, and how many are left by family."""
     lines = [f"| network | input | {' | '.join(runtimes)} |", "|---|---|" + "---|" * len(runtimes)]
     left = []
-    for name in sorted(ZOO.names()):
+    for name in sorted(ZOO.origins):
         found = [rows.get((name, runtime)) for runtime in runtimes]
         known = next((row for row in found if row), None)
         if known is None:

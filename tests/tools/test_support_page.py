@@ -5,7 +5,7 @@ from tools import support_page
 
 
 def row(outcome: str, **more: object) -> dict[str, object]:
-    return {"network": sorted(ZOO.names())[0], "runtime": "ncnn", "input": [3, 8, 8], "outcome": outcome, **more}
+    return {"network": sorted(ZOO.origins)[0], "runtime": "ncnn", "input": [3, 8, 8], "outcome": outcome, **more}
 
 
 def test_page_is_what_the_result_says() -> None:
@@ -13,10 +13,10 @@ def test_page_is_what_the_result_says() -> None:
 
 
 def test_a_refusal_is_never_a_figure_and_what_is_not_measured_is_said() -> None:
-    name = sorted(ZOO.names())[0]
+    name = sorted(ZOO.origins)[0]
     text = support_page.matrix({(name, "ncnn"): row("refused", reason="no layer 'X'")}, ["onnxruntime", "ncnn"])
     assert f"| `{name}` | 3x8x8 | · | **refused** |" in text
-    assert f"Not measured yet: {len(ZOO.names()) - 1} networks" in text
+    assert f"Not measured yet: {len(ZOO.origins) - 1} networks" in text
 
 
 def test_what_differs_shows_by_how_much_and_why() -> None:
