@@ -223,8 +223,9 @@ def test_list_names_one_kind(kind: str) -> None:
 
 
 def test_ctrl_c_stops_a_run_that_then_goes_on(data: Path, tmp_path: Path) -> None:
-    code = (
-        f"from tests import tiny; from flyweight.cli import main; main({['slim', str(data), *SLIM, '--out', 'run']!r})"
+    code = (  # the handler is set, as a job that a shell puts in the background ignores the signal, and passes that on
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); from tests import tiny;"
+        f"from flyweight.cli import main; main({['slim', str(data), *SLIM, '--out', 'run']!r})"
     )
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path.cwd()), *sys.path]), "OMP_NUM_THREADS": "1"}
     started = subprocess.Popen(
