@@ -323,6 +323,20 @@ class LayerTimes:
 
 
 @dataclass(frozen=True)
+class PlannedPeak:
+    """Estimated: the most bytes of activations that a runtime holds at once, as it plans them, with its input.
+
+    ``scratch_bytes`` of them are the kernel's own at that moment; ``operator`` is the runtime's name for it, ``module``
+    where it is known.
+    """
+
+    bytes: int
+    scratch_bytes: int
+    operator: str
+    module: str | None
+
+
+@dataclass(frozen=True)
 class Intermediate:
     """What one node of an artifact computed for one image.
 
@@ -383,6 +397,9 @@ class Runtime(Protocol):
 
     def layer_times(self, artifact: Artifact, threads: int, n: int) -> LayerTimes | None:
         """Return the time per layer; None where the runtime can't tell."""
+
+    def planned_peak(self, artifact: Artifact) -> PlannedPeak | None:
+        """Return the peak of activations as the runtime plans them; None where its plan isn't known."""
 
     def intermediates(self, artifact: Artifact, image: Array) -> tuple[Intermediate, ...]:
         """Return what every node computes for one image, in order of execution; () where the runtime can't tell."""

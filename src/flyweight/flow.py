@@ -27,6 +27,7 @@ from flyweight.contracts import (
     Env,
     LayerTimes,
     Measurement,
+    PlannedPeak,
     Preprocessing,
     Progress,
     Silent,
@@ -296,6 +297,7 @@ class ModelProfile:
     times: LayerTimes | None = None
     measurement: Measurement | None = None
     unattributed_us: float = 0.0
+    planned: PlannedPeak | None = None
 
 
 def open_model(name: str, *, resolution: int | None = None, classes: int | None = None) -> Candidate:
@@ -415,17 +417,18 @@ def profile_model(
     if timed:
         check_runtimes((runtime,))
     profile = profile_module(candidate.module, example_input(candidate), strict=strict)
-    times = measurement = None
+    times = measurement = planned = None
     if timed:
         with tempfile.TemporaryDirectory() as scratch:
             artifact = exported(candidate, runtime, out or Path(scratch))
             measurement = measure(artifact, threads=threads, n=n)
             times = measure_layers(artifact, threads=threads, n=n)
+            planned = RUNTIMES.get(runtime).planned_peak(artifact)
     rows, rest = layer_rows(profile, times)
     return ModelProfile(
         name=name, input_shape=candidate.input_shape, rows=rows, macs=profile.macs, params=profile.params,
         peak_activation_bytes=profile.peak_activation_bytes, graph=profile.graph, profile=profile, times=times,
-        measurement=measurement, unattributed_us=rest,
+        measurement=measurement, unattributed_us=rest, planned=planned,
     )  # fmt: skip
 
 

@@ -128,6 +128,7 @@ def as_json(found: ModelProfile) -> dict[str, Any]:
             "peak_layer": found.profile.peak.node.module if found.profile.peak else None,
             **_peaks(found),
         },
+        "planned": dataclasses.asdict(found.planned) if found.planned else None,
         "measured": dataclasses.asdict(found.measurement) if found.measurement else None,
         "measured_layers": measured_layers,
         "layers": [{name: getattr(row, name) for name in COLUMNS} for row in found.rows],
@@ -166,6 +167,11 @@ def _memory_lines(found: ModelProfile) -> list[str]:
         lines.append(
             f"counted: {_kb(peaks['peak_fused_bytes'])} where layers are fused; {eager}"
             f"weights {_kb(found.profile.param_bytes)}"
+        )
+    if found.planned and found.measurement:
+        lines.append(
+            f"estimated: {_kb(found.planned.bytes)} of activations as {found.measurement.runtime} plans them, most at "
+            f"{found.planned.module or '(root)'} ({found.planned.operator})"
         )
     if m := found.measurement:
         lines.append(

@@ -37,7 +37,7 @@ def layer_times(artifact: Artifact, threads: int, n: int, new_options: Callable[
         fused = folder / "fused.onnx"
         turns = _Turns(str(artifact.files[0]), n, new_options, threads, folder, fused)
         graph = onnx.load(fused)
-        modules = _modules(onnx.load(artifact.files[0]), graph, artifact.module_of)
+        modules = modules_of(onnx.load(artifact.files[0]), graph, artifact.module_of)
         cost = profiler_cost(lambda model, runs: _tried(model, runs, new_options, folder))
     inputs = {node.name: sum(map(bool, node.input)) for node in graph.graph.node}
     rows = []
@@ -119,7 +119,7 @@ def _kernels(events: list[dict[str, Any]]) -> dict[tuple[str, str, str], list[fl
     return found
 
 
-def _modules(model: Any, fused: Any, module_of: Mapping[str, str]) -> dict[str, str]:
+def modules_of(model: Any, fused: Any, module_of: Mapping[str, str]) -> dict[str, str]:
     """Return the module of every node of ``fused`` where it can be told; ``model`` is the artifact's own graph."""
     producers = {out: node for node in model.graph.node for out in node.output}
     own = {node.name for node in fused.graph.node}

@@ -14,7 +14,16 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flyweight.contracts import Artifact, Candidate, Intermediate, LayerTime, LayerTimes, Precision, Predict
+from flyweight.contracts import (
+    Artifact,
+    Candidate,
+    Intermediate,
+    LayerTime,
+    LayerTimes,
+    PlannedPeak,
+    Precision,
+    Predict,
+)
 from flyweight.graph import Graph, Node
 from flyweight.runtimes import _artifact
 from flyweight.runtimes._mnn_net import Net, to_mnn
@@ -104,6 +113,10 @@ class Mnn:
         wall_us, cpu_us = statistics.median(wall), statistics.median(cpu)
         busy = wall_us / max(cpu_us, 1.0) if threads == 1 else 1.0
         return LayerTimes(artifact.runtime, artifact.runtime_version, threads, n, rows, wall_us, cpu_us, busy)
+
+    def planned_peak(self, artifact: Artifact) -> PlannedPeak | None:
+        """Return None: MNN doesn't show its plan."""
+        return None
 
     def intermediates(self, artifact: Artifact, image: Array) -> tuple[Intermediate, ...]:
         """Return what every operator computes for one image, each as if it read only the one before it.

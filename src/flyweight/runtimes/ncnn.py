@@ -12,7 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flyweight.contracts import Artifact, Candidate, Intermediate, LayerTimes, Precision, Predict
+from flyweight.contracts import Artifact, Candidate, Intermediate, LayerTimes, PlannedPeak, Precision, Predict
 from flyweight.errors import ExportError, FileError
 from flyweight.graph import Graph, Node
 from flyweight.runtimes import _artifact
@@ -110,6 +110,10 @@ class Ncnn:
 
         Extracting one blob after the other gives sums of up to 181 % of the whole run, which is worse than no answer.
         """
+        return None
+
+    def planned_peak(self, artifact: Artifact) -> PlannedPeak | None:
+        """Return None: ncnn takes memory as it goes."""
         return None
 
     def intermediates(self, artifact: Artifact, image: Array) -> tuple[Intermediate, ...]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from flyweight.contracts import Artifact, Candidate, Intermediate, LayerTimes, Precision, Predict
+from flyweight.contracts import Artifact, Candidate, Intermediate, LayerTimes, PlannedPeak, Precision, Predict
 from flyweight.errors import FileError
 from flyweight.graph import Graph, Node
 from flyweight.runtimes import _artifact
@@ -84,6 +84,14 @@ class OnnxRuntime:
 
         _artifact.check_files(artifact)
         return layer_times(artifact, threads, n, session_options)
+
+    def planned_peak(self, artifact: Artifact) -> PlannedPeak | None:
+        """Return the peak of activations by ONNX Runtime's own plan, without its arena's rounding."""
+        from flyweight.runtimes._onnx_memory import planned_peak
+
+        _artifact.check_files(artifact)
+        with _artifact.scratch() as folder:
+            return planned_peak(artifact.files[0], artifact.module_of, session_options, folder)
 
     def intermediates(self, artifact: Artifact, image: Array) -> tuple[Intermediate, ...]:
         """Return what every node of the file computes for one image ``(1, C, H, W)``."""

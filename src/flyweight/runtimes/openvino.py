@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from flyweight.contracts import Artifact, Candidate, Intermediate, LayerTimes, Precision, Predict
+from flyweight.contracts import Artifact, Candidate, Intermediate, LayerTimes, PlannedPeak, Precision, Predict
 from flyweight.errors import FileError
 from flyweight.graph import Graph, Node
 from flyweight.runtimes import _artifact
@@ -104,6 +104,10 @@ class OpenVino:
 
         _artifact.check_files(artifact)
         return layer_times(artifact, threads, n, self.precision)
+
+    def planned_peak(self, artifact: Artifact) -> PlannedPeak | None:
+        """Return None: OpenVINO doesn't show its plan."""
+        return None
 
     def intermediates(self, artifact: Artifact, image: Array) -> tuple[Intermediate, ...]:
         """Return nothing: its file is made from the ONNX file, whose nodes ``onnxruntime`` shows."""
