@@ -19,6 +19,7 @@ from flyweight.advise._work import MOVE, UNALIGNED, Work
 from flyweight.contracts import LayerTimes
 
 Z90 = 1.645  # half width of a 90 % interval in standard deviations
+RUN_SPREAD = 0.04  # of a whole run: what two sessions with the same network differ by, and layout changes that move
 LEAST_SPREAD = 0.15  # relative standard deviation of a kind with too few layers to tell
 FEW = 5  # layers of a kind up to which its spread is not to be trusted
 KERNEL_US = 0.5  # a kernel of which nothing is known takes at least this
@@ -72,7 +73,7 @@ class TimeModel:
             found[module] = self._changed(work, old, time)
             doubt[work.kind] = doubt.get(work.kind, 0.0) + found[module]
         nowhere = sum(time for module, time in self.measured.items() if module not in self.works)
-        spread = math.hypot(*(time * self._cost(kind).spread for kind, time in doubt.items()), 0.02 * self.total_us)
+        spread = math.hypot(*(time * self._cost(kind).spread for kind, time in doubt.items()), RUN_SPREAD * self.total_us)
         return Prediction(sum(found.values()) + nowhere, Z90 * spread, found)
 
     def _changed(self, work: Work, old: Work | None, time: float) -> float:
