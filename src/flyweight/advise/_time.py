@@ -73,7 +73,9 @@ class TimeModel:
             found[module] = self._changed(work, old, time)
             doubt[work.kind] = doubt.get(work.kind, 0.0) + found[module]
         nowhere = sum(time for module, time in self.measured.items() if module not in self.works)
-        spread = math.hypot(*(time * self._cost(kind).spread for kind, time in doubt.items()), RUN_SPREAD * self.total_us)
+        spread = math.hypot(
+            *(time * self._cost(kind).spread for kind, time in doubt.items()), RUN_SPREAD * self.total_us
+        )
         return Prediction(sum(found.values()) + nowhere, Z90 * spread, found)
 
     def _changed(self, work: Work, old: Work | None, time: float) -> float:
