@@ -39,7 +39,8 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("budget", "health", "latency", "roofline", "guidelines", "compare", "placement", "resolution", "prune"),
     ("profile", "narrow"),
     ("build", "trace", "onnx_graph", "count", "memory", "field", "data", "tasks", "codec", "coupling"),
-    ("blocks", "contracts", "device", "_meta", "_channels"),  # _meta: shapes for trace; _channels: the walk of coupling
+    # _meta: shapes for trace; _channels: the walk of coupling; environments: other Pythons, for runtimes
+    ("blocks", "contracts", "device", "environments", "_meta", "_channels"),
     ("labels", "traits"),  # of a tensor's elements, through operators that move them; of nodes, for a device's rules
     ("spec", "graph", "family", "files", "boxes"),
     ("errors", "operators", "axis"),  # operators: their names and kinds; axis: intervals, for field

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 import tempfile
 import threading
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, cast
 
+from flyweight import environments
 from flyweight.contracts import Artifact
 from flyweight.errors import MeasurementError
 
@@ -33,8 +33,7 @@ class LoadedWorker:
         self.errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 (closed by stop)
         try:
             self.process = subprocess.Popen(
-                # -P: a file in the current folder must not pass for a module of Python's
-                [sys.executable, "-P", "-m", "flyweight.measure._worker"],
+                environments.worker_command(artifact.runtime, "flyweight.measure._worker"),
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors, env=measuring_environment(),
             )  # fmt: skip
         except OSError as error:

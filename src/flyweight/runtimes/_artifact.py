@@ -85,8 +85,11 @@ def publish(
     output_shape: tuple[int, ...],
     module_of: Mapping[str, str],
     notes: Sequence[str],
+    runtime_version: str | None = None,
 ) -> Artifact:
     """Write ``contents`` (file name -> bytes, the main file first) into ``folder`` and describe them.
+
+    ``runtime_version`` is that of the package called ``runtime``, unless it is told.
 
     Every file appears wholly or not at all. Files written before one that fails stay; no artifact describes them.
 
@@ -98,8 +101,8 @@ def publish(
         files.write_bytes(path, data)
     digest = hashlib.sha256(b"".join(contents.values())).hexdigest()
     return Artifact(
-        runtime=runtime, runtime_version=version(runtime), precision=candidate.precision, files=paths,
-        bytes=sum(map(len, contents.values())), sha256=digest, input_shape=candidate.input_shape,
+        runtime=runtime, runtime_version=runtime_version or version(runtime), precision=candidate.precision,
+        files=paths, bytes=sum(map(len, contents.values())), sha256=digest, input_shape=candidate.input_shape,
         output_shape=output_shape, preprocessing=candidate.preprocessing, module_of=module_of, notes=tuple(notes),
     )  # fmt: skip
 
