@@ -23,6 +23,8 @@ from tests.contracts.test_zoo import EXPORTED
 SOME = ("mobilenet_v3_small_0.5_torchvision", "shufflenet_v2_0.5")
 OTHERS = sorted(set(EXPORTED) - set(SOME))
 PADS_BEFORE_POOLING = ("nasnet_mobile",)  # the file's pooling pads by itself, so that its peak is lower
+# one operator in PyTorch, several in the file, which hold more at once: x·Φ(x), x·σ(x), a shift, pooling to 7 × 7
+IN_PIECES = ("alexnet", "efficientnet_b0", "repvit_m0.9_deploy", "shiftnet_b")
 
 
 def fields(graph: Graph) -> list[tuple[str, Field | None]]:
@@ -46,4 +48,9 @@ def test_a_file_is_counted_as_the_network_with_folded_norms(name: str, tmp_path:
     assert of_file.params == of_module.params
     assert fields(file) == fields(module)
     peaks = [peak_activation(graph, in_place=True).bytes for graph in (file, module)]
-    assert peaks[0] == peaks[1] or (name in PADS_BEFORE_POOLING and peaks[0] < peaks[1])
+    if name in PADS_BEFORE_POOLING:
+        assert peaks[0] < peaks[1]
+    elif name in IN_PIECES:
+        assert peaks[0] > peaks[1]
+    else:
+        assert peaks[0] == peaks[1]

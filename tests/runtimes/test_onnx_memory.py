@@ -38,21 +38,21 @@ def test_input_and_output_are_never_shared() -> None:
     assert peak(graph(node("Relu", "x", "y"), output="y")).bytes == 2 * MAP
 
 
-def test_elementwise_kernels_write_over_what_nothing_reads_later() -> None:
-    # x, y; Sigmoid writes over a
-    assert peak(graph(node("Tanh", "x", "a"), node("Sigmoid", "a", "b"), node("Neg", "b", "y"), output="y")).bytes == (
-        3 * MAP
-    )
-    # a is read by the sum, so b has its own buffer, into which the sum goes; y beside a and b is the most: x a b y
+def test_an_activation_writes_over_what_nothing_reads_later() -> None:
+    three = (node("Tanh", "x", "a"), node("Sigmoid", "a", "b"), node("Relu", "b", "y"))
+    assert peak(graph(*three, output="y")).bytes == 3 * MAP  # x, a = b, y, which is the caller's
+    # the sum reads a, so b has its own buffer: x, a, b, y
     kept = graph(node("Tanh", "x", "a"), node("Sigmoid", "a", "b"), node("Add", "a b", "y"), output="y")
     assert peak(kept).bytes == 4 * MAP
 
 
-def test_the_fused_gelu_writes_elsewhere() -> None:
-    chain = (node("Tanh", "x", "a"), node("QuickGelu", "a", "b", "com.microsoft", alpha=1.0))
-    assert peak(graph(*chain, node("Add", "x b", "y"), output="y")).bytes == 3 * MAP  # x, a, b; then x, b, y
-    plain = (node("Tanh", "x", "a"), node("Sigmoid", "a", "b"))
-    assert peak(graph(*plain, output="b")).bytes == 3 * MAP  # x, a, and b, which is the caller's
+def test_sums_products_and_the_fused_gelu_write_elsewhere() -> None:
+    for op, domain in (("Neg", ""), ("QuickGelu", "com.microsoft"), ("Add", ""), ("Mul", "")):
+        reads = "a a" if op in ("Add", "Mul") else "a"
+        nodes = (node("Tanh", "x", "a"), node(op, reads, "b", domain), node("Concat", "b b", "y", axis=1))
+        assert peak(graph(*nodes, output="y", channels=6)).bytes == 4 * MAP  # x, b, y of twice the channels
+        before = graph(*nodes[:2], node("GlobalAveragePool", "b", "y"), output="y", side=1)
+        assert peak(before).bytes == 3 * MAP, op  # x, a, b
 
 
 def test_a_view_lies_where_its_input_lies() -> None:

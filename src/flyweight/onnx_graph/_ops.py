@@ -326,6 +326,7 @@ RULES: Mapping[str, Rule] = MappingProxyType(
             "Slice": _slice,
             "Gather": _gather,
             "GatherElements": _plain("gather"),
+            "GatherND": _plain("index"),
             "ScatterElements ScatterND": _plain("scatter"),
             "Pad": _pad,
             "Resize Upsample": _resize,

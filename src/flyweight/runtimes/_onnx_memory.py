@@ -3,8 +3,8 @@
 ONNX Runtime decides before the first run where every tensor will lie. The same decisions are taken here, in the order
 of its graph (``PlannerImpl`` in onnxruntime/core/framework/allocation_planner.cc, single stream):
 
-- a reshape lies where its input lies; an element-wise kernel writes over an input of its size that nothing reads later,
-  and a convolution that adds a sum writes over the sum;
+- a reshape lies where its input lies; an activation writes over its input where nothing reads that later, and a
+  convolution that adds a sum writes over the sum; additions and multiplications don't;
 - any other tensor takes the first free buffer of its type and shape, the one freed last before others, which is then
   held through the gap; else a new one. A buffer is given back when the last tensor in it has been read.
 - what the caller holds, the network's input and outputs, is never shared.
@@ -28,15 +28,12 @@ from flyweight.runtimes._onnx_times import modules_of
 BLOCKED = "com.microsoft.nchwc"
 _CONVOLUTIONS = frozenset({"Conv", "FusedConv"})
 _SEGMENT_BYTES = 65_536  # of patches at a time, a thread
-# an element-wise kernel that may write over these inputs; the sum of a convolution is its fourth
-_UNARY = (
-    "Abs", "Cast", "Ceil", "Clip", "Elu", "Erf", "Exp", "Floor", "HardSigmoid", "LeakyRelu", "Log", "Neg", "Not",
-    "Reciprocal", "Relu", "Selu", "Sigmoid", "Softplus", "Softsign", "Sqrt", "Tanh", "ThresholdedRelu",
-)  # fmt: skip
-_OVERWRITES: Mapping[str, tuple[int, ...]] = {
-    **dict.fromkeys(_UNARY, (0,)),
-    **dict.fromkeys(("Add", "Sub", "Mul", "Div"), (0, 1)),
-    **dict.fromkeys(_CONVOLUTIONS, (3,)),
+# kernels that may write over one of their inputs, by its place, as they are registered (core/providers/cpu/activation/
+# activations.cc, math/clip.cc, tensor/cast_op.cc, nn/conv.cc): a convolution over the sum that it adds
+_OVERWRITES: Mapping[str, int] = {
+    **dict.fromkeys(("Elu", "HardSigmoid", "LeakyRelu", "Relu", "Selu", "Sigmoid", "Softplus", "Softsign", "Tanh"), 0),
+    **dict.fromkeys(("Cast", "Clip", "ThresholdedRelu"), 0),
+    **dict.fromkeys(_CONVOLUTIONS, 3),
 }
 _VIEWS = frozenset({"Dropout", "Flatten", "Identity", "Reshape", "Squeeze", "Unsqueeze"})
 # kernels of ONNX Runtime's own whose output has the shape that a standard operator's would have, else the input's
@@ -72,13 +69,13 @@ def planned_peak(
 
 
 def optimized(path: Path) -> Any:
-    """Return a graph without its weights' values, but for small ones, which may be shapes."""
+    """Return a graph without its weights' values; integers stay, which shapes are told by."""
     import onnx
 
     model = onnx.load(path)
     for tensor in model.graph.initializer:
-        if math.prod(tensor.dims) > 64:
-            for kept in ("raw_data", "float_data", "int32_data", "int64_data", "double_data", "uint64_data"):
+        if tensor.data_type != onnx.TensorProto.INT64:
+            for kept in ("raw_data", "float_data", "int32_data", "double_data", "uint64_data"):
                 tensor.ClearField(kept)
     return model
 
@@ -130,8 +127,10 @@ class _Shapes:
             self._infer(node)
         made = [name for node in model.graph.node for name in node.output if name]
         self.whole = all(self.of(name) is not None for name in [*_inputs(model), *made])
-        self._sizes: dict[int, int] = {TensorProto.FLOAT: 4, TensorProto.FLOAT16: 2, TensorProto.BFLOAT16: 2, TensorProto.DOUBLE: 8,
-                       TensorProto.INT32: 4, TensorProto.INT64: 8, TensorProto.UINT64: 8}  # fmt: skip
+        self._sizes: dict[int, int] = {
+            TensorProto.FLOAT: 4, TensorProto.FLOAT16: 2, TensorProto.BFLOAT16: 2, TensorProto.DOUBLE: 8,
+            TensorProto.INT32: 4, TensorProto.INT64: 8, TensorProto.UINT64: 8,
+        }  # fmt: skip
 
     def of(self, name: str) -> tuple[int, ...] | None:
         """Return a tensor's shape, None where it is unknown."""
@@ -197,7 +196,7 @@ class _Shapes:
         data = {
             name: self.weights[name] for name in twin.input if name in self.weights and _has_data(self.weights[name])
         }
-        if not defs.has(twin.op_type, version, "") or len(known) < sum(map(bool, twin.input)):
+        if not defs.has(twin.op_type, version, "") or set(known) < set(filter(None, twin.input)):
             return {}
         from onnx import helper
 
@@ -276,10 +275,11 @@ class _Plan:
         if node.op_type in _VIEWS and name == node.output[0]:
             viewed = str(node.input[0])
             return self.buffer.get(viewed, viewed)
-        for place in _OVERWRITES.get(node.op_type, ()) if name == node.output[0] else ():
-            read = node.input[place] if place < len(node.input) else ""
+        place = _OVERWRITES.get(node.op_type, len(node.input))
+        if place < len(node.input) and node.input[place]:
+            read = str(node.input[place])
             own = self.buffer.get(read, read)
-            if read and self.unread.get(own) == 1 and self._alike(read, name):
+            if self.unread.get(own) == 1 and self._alike(read, name):
                 return own
         for own in self.free:
             if self._alike(own, name):
