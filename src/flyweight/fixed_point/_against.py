@@ -1,0 +1,193 @@
+"""The integers of a program beside those that ONNX Runtime computes for the same file, tensor by tensor."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flyweight import files
+from flyweight.errors import DataError, MeasurementError, RuntimeMissingError
+from flyweight.fixed_point._read import MAX_BYTES, Program, Step
+from flyweight.fixed_point._requantize import Mode
+from flyweight.fixed_point._run import outputs_of, quantized_inputs, run
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One step's output against ONNX Runtime's.
+
+    Attributes:
+        runtime_op: the operator ONNX Runtime ran there; QuantizeLinear means that it computed in float before.
+        elements, differing: compared, unequal. largest: of their differences, in steps of 8 bits (LSB).
+        alone: elements that differ where the step is given ONNX Runtime's own inputs. alone_largest: likewise.
+    """
+
+    name: str
+    op: str
+    runtime_op: str
+    elements: int
+    differing: int
+    largest: int
+    alone: int
+    alone_largest: int
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All steps, over all images.
+
+    Attributes:
+        entries_differing: elements of the quantized inputs that differ.
+        outputs, outputs_differing: elements of the file's float outputs as an application gets them, and those that
+            are not equal to the last bit; 0 of 0 where float operators come behind the last integer.
+        intact: the session that shows all tensors gives the same outputs as the one an application has.
+    """
+
+    mode: Mode
+    images: int
+    steps: tuple[Difference, ...]
+    entries_differing: int
+    outputs: int
+    outputs_differing: int
+    intact: bool
+
+
+def against_onnxruntime(
+    program: Program, images: Sequence[Mapping[str, NDArray[np.float32]]], modes: Sequence[Mode]
+) -> dict[Mode, Comparison]:
+    """Compare under each rounding mode, image by image; each image holds the file's inputs by name.
+
+    Raises:
+        RuntimeMissingError: onnxruntime is not installed.
+        DataError: no image, or an input that does not fit.
+        MeasurementError: ONNX Runtime can't load the file.
+    """
+    if not images:
+        raise DataError("no image to compare on. Give a folder with images, or --random 1.")
+    plain, watched, fused = _sessions(program)
+    found: dict[Mode, Comparison] = {}
+    entries = [port.quantized for port in program.entries]
+    names = [value.name for value in watched.get_outputs()]
+    outputs = [value.name for value in plain.get_outputs()]
+    for image in images:
+        feeds = {name: np.ascontiguousarray(value) for name, value in image.items()}
+        theirs = dict(zip(names, _run(program, watched, names, feeds), strict=True))
+        expected = dict(zip(outputs, _run(program, plain, outputs, feeds), strict=True))
+        intact = all(np.array_equal(expected[name], theirs[name]) for name in outputs)
+        seen = _kept(program, theirs)
+        inputs = _entries(program, feeds, seen)
+        apart = sum(int((inputs[name] != seen[name]).sum()) for name in entries if name in seen)
+        for mode in modes:
+            free = run(program, inputs, mode)
+            alone = run(program, inputs, mode, given={**free, **seen})
+            rows = [_difference(step, fused, seen, free, alone) for step in program.steps]
+            pairs = [(expected[n], value) for n, value in outputs_of(program, free).items() if n in expected]
+            size, unequal = sum(a.size for a, _ in pairs), sum(int((a != b).sum()) for a, b in pairs)
+            one = Comparison(mode, 1, tuple(rows), apart, size, unequal, intact)
+            found[mode] = one if mode not in found else _joined(found[mode], one)
+    return found
+
+
+def _entries(
+    program: Program, feeds: Mapping[str, NDArray[Any]], seen: Mapping[str, NDArray[Any]]
+) -> dict[str, NDArray[Any]]:
+    """Return the quantized inputs: our own of the file's inputs; ONNX Runtime's of what a float head computed."""
+    ours = tuple(port for port in program.entries if port.tensor in feeds)
+    found = quantized_inputs(replace(program, entries=ours), feeds)
+    for port in program.entries:
+        if port.quantized not in found:
+            if port.quantized not in seen:
+                raise DataError(f"{program.path}: input '{port.tensor}' is missing.")
+            found[port.quantized] = seen[port.quantized]
+    return found
+
+
+def _kept(program: Program, theirs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """Return the file's 8-bit tensors that ONNX Runtime kept; on x86 most int8 ones give way to its own in uint8."""
+    names = [port.quantized for port in program.entries] + [step.output for step in program.steps]
+    return {name: theirs[name] for name in names if name in theirs}
+
+
+def _difference(step: Step, fused: Mapping[str, str], seen: Any, free: Any, alone: Any) -> Difference:
+    if step.output not in seen:
+        return Difference(step.name, step.op, "none of its own", 0, 0, 0, 0, 0)
+    expected = seen[step.output].astype(np.int32)
+    first, second = (np.abs(one[step.output].astype(np.int32) - expected) for one in (free, alone))
+    return Difference(
+        step.name, step.op, fused[step.output], expected.size, int((first > 0).sum()), int(first.max(initial=0)),
+        int((second > 0).sum()), int(second.max(initial=0)),
+    )  # fmt: skip
+
+
+def _joined(a: Comparison, b: Comparison) -> Comparison:
+    rows = [
+        replace(
+            x, elements=x.elements + y.elements, differing=x.differing + y.differing, alone=x.alone + y.alone,
+            largest=max(x.largest, y.largest), alone_largest=max(x.alone_largest, y.alone_largest),
+        )
+        for x, y in zip(a.steps, b.steps, strict=True)
+    ]  # fmt: skip
+    return Comparison(
+        a.mode, a.images + b.images, tuple(rows), a.entries_differing + b.entries_differing, a.outputs + b.outputs,
+        a.outputs_differing + b.outputs_differing, a.intact and b.intact,
+    )  # fmt: skip
+
+
+def _sessions(program: Program) -> tuple[Any, Any, dict[str, str]]:
+    """Return the file's session, one that shows all 8-bit tensors, and the operator that makes each tensor.
+
+    The second runs the graph that ONNX Runtime itself wrote after fusing: asking for more outputs before would keep
+    it from fusing.
+    """
+    try:
+        import onnx
+        import onnxruntime
+    except ImportError as error:
+        raise RuntimeMissingError(
+            'comparing needs onnxruntime. Install it with: pip install "flyweight[onnxruntime]"'
+        ) from error
+    data = files.read_bytes(program.path, MAX_BYTES)
+    with tempfile.TemporaryDirectory() as scratch:
+        optimized = Path(scratch) / "fused.onnx"
+        levels = onnxruntime.GraphOptimizationLevel
+        plain = _session(program, data, levels.ORT_ENABLE_ALL, None)
+        _session(program, data, levels.ORT_ENABLE_EXTENDED, optimized)  # without layouts, in which axes change places
+        proto = onnx.load(optimized)
+    makers = {name: node.op_type for node in proto.graph.node for name in node.output}
+    outputs = {value.name for value in proto.graph.output}
+    tensors = [port.quantized for port in program.entries] + [step.output for step in program.steps]
+    given = {value.name for value in proto.graph.input}
+    for name in dict.fromkeys(tensors):
+        if name in makers and name not in outputs | given:
+            proto.graph.output.append(onnx.ValueInfoProto(name=name))
+    watched = _session(program, proto.SerializeToString(), levels.ORT_DISABLE_ALL, None)
+    return plain, watched, makers
+
+
+def _session(program: Program, data: bytes, level: Any, optimized: Path | None) -> Any:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    options.graph_optimization_level = level
+    if optimized is not None:
+        options.optimized_model_filepath = str(optimized)
+    try:
+        return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime's own, which share no base but Exception
+        raise MeasurementError(f"{program.path}: ONNX Runtime can't load it ({error}).") from error
+
+
+def _run(program: Program, session: Any, wanted: list[str], feeds: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
+    try:
+        found: list[NDArray[Any]] = session.run(wanted, feeds)
+    except Exception as error:  # onnxruntime's own
+        raise DataError(f"{program.path}: ONNX Runtime can't take this input ({error}).") from error
+    return found
