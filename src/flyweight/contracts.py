@@ -197,7 +197,7 @@ class Artifact:
 
     Attributes:
         runtime, runtime_version: what it was exported for.
-        files: the files that ship, the main one first.
+        files: the files that ship, the main one first; all in its folder or below it.
         bytes: their sizes summed. sha256: of the files' contents in that order.
         module_of: from the artifact's node or layer names to module paths, where the exporter knows.
         notes: on operators that fell back or stayed float, for the reader.
@@ -216,24 +216,30 @@ class Artifact:
     notes: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain data for JSON; file paths as names relative to the artifact's folder."""
+        """Return plain data for JSON; file paths relative to the artifact's folder, that of its first file."""
+        names = [file.relative_to(self.files[0].parent).as_posix() for file in self.files]
         return {
             "runtime": self.runtime, "runtime_version": self.runtime_version, "precision": self.precision,
-            "files": [f.name for f in self.files], "bytes": self.bytes, "sha256": self.sha256,
+            "files": names, "bytes": self.bytes, "sha256": self.sha256,
             "input_shape": list(self.input_shape), "output_shape": list(self.output_shape),
             "preprocessing": self.preprocessing.to_json(), "module_of": dict(self.module_of), "notes": list(self.notes),
         }  # fmt: skip
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any], folder: Path) -> Artifact:
-        """Read what ``to_json`` wrote; ``folder`` is where the files lie (names may not leave it)."""
+        """Read what ``to_json`` wrote; ``folder`` is where the files lie (a path that leaves it loses its folders)."""
         return cls(
             runtime=str(data["runtime"]), runtime_version=str(data["runtime_version"]), precision=data["precision"],
-            files=tuple(folder / Path(str(name)).name for name in data["files"]), bytes=int(data["bytes"]),
+            files=tuple(folder / _inside(str(name)) for name in data["files"]), bytes=int(data["bytes"]),
             sha256=str(data["sha256"]), input_shape=tuple(data["input_shape"]),
             output_shape=tuple(data["output_shape"]), preprocessing=Preprocessing.from_json(data["preprocessing"]),
             module_of=dict(data["module_of"]), notes=tuple(data["notes"]),
         )  # fmt: skip
+
+
+def _inside(name: str) -> Path:
+    path = Path(name)
+    return Path(path.name) if path.is_absolute() or ".." in path.parts else path
 
 
 BUSY = 1.2  # Measurement.busy above which the machine was doing something else

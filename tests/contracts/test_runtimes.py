@@ -8,7 +8,7 @@ from flyweight.testing import RuntimeContract
 
 def _usable_or_skipped(name: str) -> object:
     runtime = RUNTIMES.get(name)
-    reason = runtime.missing()
+    reason = runtime.missing() or ("Core ML is converted here, never run" if name == "coreml" else None)
     return pytest.param(runtime, id=name, marks=[pytest.mark.skip(reason=reason)] if reason else [])
 
 

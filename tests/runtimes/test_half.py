@@ -18,6 +18,8 @@ from tests.runtimes import nets
 
 def usable(name: str) -> object:
     reason = RUNTIMES.get(name).missing()
+    if name == "coreml" or "fp16" not in RUNTIMES.get(name).precisions:
+        reason = reason or "it can't be run here, or not in half precision"
     return pytest.param(RUNTIMES.get(name), id=name, marks=[pytest.mark.skip(reason=reason)] if reason else [])
 
 

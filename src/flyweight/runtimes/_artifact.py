@@ -89,20 +89,33 @@ def publish(
 ) -> Artifact:
     """Write ``contents`` (file name -> bytes, the main file first) into ``folder`` and describe them.
 
-    ``runtime_version`` is that of the package called ``runtime``, unless it is told.
-
     Every file appears wholly or not at all. Files written before one that fails stay; no artifact describes them.
+    ``runtime_version`` is that of the package called ``runtime``, unless it is told.
 
     Raises:
         FileError: the folder can't be written to.
     """
-    paths = tuple(folder / name for name in contents)
-    for path, data in zip(paths, contents.values(), strict=True):
-        files.write_bytes(path, data)
-    digest = hashlib.sha256(b"".join(contents.values())).hexdigest()
+    for name, data in contents.items():
+        files.write_bytes(folder / name, data)
+    told = runtime_version or version(runtime)
+    return described(folder, contents, candidate, runtime, output_shape, module_of, notes, told)
+
+
+def described(
+    folder: Path,
+    contents: Mapping[str, bytes],
+    candidate: Candidate,
+    runtime: str,
+    output_shape: tuple[int, ...],
+    module_of: Mapping[str, str],
+    notes: Sequence[str],
+    runtime_version: str,
+) -> Artifact:
+    """Return the artifact of files that were written: ``publish`` without the writing."""
     return Artifact(
-        runtime=runtime, runtime_version=runtime_version or version(runtime), precision=candidate.precision,
-        files=paths, bytes=sum(map(len, contents.values())), sha256=digest, input_shape=candidate.input_shape,
+        runtime=runtime, runtime_version=runtime_version, precision=candidate.precision,
+        files=tuple(folder / name for name in contents), bytes=sum(map(len, contents.values())),
+        sha256=hashlib.sha256(b"".join(contents.values())).hexdigest(), input_shape=candidate.input_shape,
         output_shape=output_shape, preprocessing=candidate.preprocessing, module_of=module_of, notes=tuple(notes),
     )  # fmt: skip
 

@@ -1,0 +1,63 @@
+"""What is done in ExecuTorch's own environment: a network as a .pte file for XNNPACK, and running one.
+
+Runs in the worker only; torch and executorch are that environment's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from flyweight.runtimes._executorch_net import Net
+from flyweight.runtimes._frames import Arrays
+
+
+def export(message: Mapping[str, Any], arrays: Arrays) -> tuple[Mapping[str, Any], Arrays]:
+    """Return the file as bytes, and how many parts XNNPACK takes and which operators stay outside them."""
+    import torch
+    from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
+    from executorch.exir import to_edge_transform_and_lower
+
+    from flyweight.runtimes._program import from_plain
+
+    plain = message["plain"]
+    with torch.no_grad():
+        program = torch.export.export(from_plain(plain, arrays), (torch.zeros(plain["shape"]),))
+        edge = to_edge_transform_and_lower(program, partitioner=[XnnpackPartitioner()])
+        outside: dict[str, int] = {}
+        parts = 0
+        for node in edge.exported_program().graph.nodes:
+            name = getattr(node.target, "__name__", str(node.target))
+            if node.op != "call_function" or name == "getitem":
+                continue
+            if "executorch_call_delegate" in name:
+                parts += 1
+            else:
+                outside[name] = outside.get(name, 0) + 1
+        made = edge.to_executorch().buffer
+    return {"parts": parts, "outside": outside}, {"model.pte": np.frombuffer(made, np.uint8)}
+
+
+class Loaded:
+    """The file that this process has loaded, one at a time."""
+
+    net: Net | None = None
+
+    def load(self, message: Mapping[str, Any], _: Arrays) -> tuple[Mapping[str, Any], Arrays]:
+        """Load a file from the path that is told."""
+        path = Path(message["path"])
+        self.net = Net(path, message["threads"], tuple(message["input_shape"]), tuple(message["output_shape"]))
+        return {}, {}
+
+    def run(self, _: Mapping[str, Any], arrays: Arrays) -> tuple[Mapping[str, Any], Arrays]:
+        """Return the output for one image ``(1, C, H, W)``."""
+        if self.net is None:
+            raise ValueError("nothing is loaded")
+        return {}, {"output": self.net.run(arrays["input"])}
+
+
+_LOADED = Loaded()
+TASKS = {"export": export, "load": _LOADED.load, "run": _LOADED.run}
