@@ -185,7 +185,7 @@ def _reductions() -> Iterator[Case]:
         yield Case(f"maximum over {dims}", _over(torch.amax, dims))
     yield Case("minimum over (1,)", Call(lambda x: x.amin((1,), keepdim=True)))
     yield Case("mean, dimensions dropped", Call(lambda x: x.mean((2, 3))))
-    yield Case("mean of a row of 5000", Call(lambda x: x.reshape(1, 2, 1, 5000).mean((2, 3))), 100, 1)
+    yield Case("mean of a row of 5000", Call(lambda x: x.reshape(len(x), 2, 1, 5000).mean((2, 3))), 100, 1)
 
 
 def _shapes() -> Iterator[Case]:
@@ -212,9 +212,9 @@ def _shapes() -> Iterator[Case]:
     yield Case("channel shuffle of 4", nn.ChannelShuffle(4))
     yield Case("shuffle written out", Call(_shuffle))
     yield Case("flatten", nn.Flatten())
-    yield Case("reshape to a vector", Call(lambda x: x.reshape(1, -1)))
-    yield Case("reshape of the map", Call(lambda x: x.reshape(1, CHANNELS, 12, 48)))
-    yield Case("five dimensions", Call(lambda x: x.reshape(1, 2, 4, 24, 24)))
+    yield Case("reshape to a vector", Call(lambda x: x.reshape(len(x), -1)))
+    yield Case("reshape of the map", Call(lambda x: x.reshape(len(x), CHANNELS, 12, 48)))
+    yield Case("five dimensions", Call(lambda x: x.reshape(len(x), 2, 4, 24, 24)))
     for order in ((0, 2, 3, 1), (0, 1, 3, 2), (0, 3, 1, 2)):
         yield Case(f"permute {order}", _permuted(order))
     yield Case("three dimensions", Call(lambda x: x.flatten(2).transpose(1, 2)))

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import flyweight
+from benchmarks._claims import claimed
 from flyweight import files
 from flyweight.advise import Advice, Finding, chosen
 from flyweight.cli._progress import shown
@@ -121,16 +122,11 @@ def claims(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     inside = sum(measured["inside_interval"] for measured in known) / len(known)
     text = f"{len(found)} findings on {len(rows)} networks"
     return [
-        _claim("networks", float(len(rows)), "networks", f">= {LEAST_NETWORKS}", len(rows) >= LEAST_NETWORKS),
-        _claim(f"{text}: sign of the gain as predicted", right, "share", f">= {RIGHT}", right >= RIGHT),
-        _claim(f"{text}: median error of the predicted gain", error, "of the measured gain", f"<= {ERROR}",
-               error <= ERROR),
-        _claim(f"{text}: measured gain inside the predicted 90 % interval", inside, "share", ">= 0.9", inside >= 0.9),
-    ]  # fmt: skip
-
-
-def _claim(text: str, value: float, unit: str, goal: str, holds: bool) -> dict[str, Any]:
-    return {"claim": text, "value": round(value, 3), "unit": unit, "goal": goal, "holds": holds}
+        claimed("networks", float(len(rows)), "networks", f">= {LEAST_NETWORKS}"),
+        claimed(f"{text}: sign of the gain as predicted", right, "share", f">= {RIGHT}"),
+        claimed(f"{text}: median error of the predicted gain", error, "of the measured gain", f"<= {ERROR}"),
+        claimed(f"{text}: measured gain inside the predicted 90 % interval", inside, "share", ">= 0.9"),
+    ]
 
 
 def _options(arguments: Sequence[str]) -> argparse.Namespace:

@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks._claims import claimed
 from flyweight import files
 from flyweight.auto import AutoResult, Goal, slim_auto
 from flyweight.cli._progress import shown
@@ -146,29 +147,25 @@ def rival(row: dict[str, Any]) -> dict[str, Any] | None:
 
 def claims(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return the claims, failing ones included."""
-    made = [_claim("budgets walked to", float(len(rows)), "budgets", f">= {len(GOALS)}", len(rows) >= len(GOALS))]
+    made = [claimed("budgets walked to", float(len(rows)), "budgets", f">= {len(GOALS)}")]
     for found in rows:
         again, name = found["measured_again"], found["name"]
         for key, limit, unit in (("cpu_median_ms", "max_ms", "ms"), ("bytes", "max_bytes", "B"),
                                  ("drop", "max_drop", "points")):  # fmt: skip
             if (most := found["budget"][limit]) is not None:
                 text = f"budget {name}: {limit} kept by the exported file, measured again in a fresh process"
-                made.append(_claim(text, again[key], unit, f"<= {most:g}", again[key] <= most))
+                made.append(claimed(text, again[key], unit, f"<= {most:g}"))
         step = rival(found)
         if step is None:
-            made.append(_claim(f"budget {name}: every rung of the ladder is slower", 0.0, "points", ">= 0", True))
+            made.append(claimed(f"budget {name}: every rung of the ladder is slower", 0.0, "points", ">= 0"))
             continue
         lead = found["points"] - step["points"]
         text = f"budget {name}: over {step['rung']}, the ladder's most accurate rung that is no slower (test split)"
-        made.append(_claim(text, lead, "points", ">= 0", lead >= 0))
+        made.append(claimed(text, lead, "points", ">= 0"))
         lead = found["points"] - min(step["seeds"])
         text = f"budget {name}: over the lowest of that rung's {len(step['seeds'])} seeds (test split)"
-        made.append(_claim(text, lead, "points", ">= 0", lead >= 0))
+        made.append(claimed(text, lead, "points", ">= 0"))
     return made
-
-
-def _claim(text: str, value: float, unit: str, goal: str, holds: bool) -> dict[str, Any]:
-    return {"claim": text, "value": round(value, 3), "unit": unit, "goal": goal, "holds": holds}
 
 
 def _options(arguments: Sequence[str]) -> argparse.Namespace:

@@ -21,6 +21,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from benchmarks._claims import claimed
 from flyweight import files
 from flyweight.build import build, skeleton
 from flyweight.flow import environment
@@ -41,11 +42,11 @@ def main(arguments: Sequence[str]) -> int:
         "name": "build_time", "command": "python -m benchmarks.build_time", "date": now["date"], "environment": now,
         "rows": rows,
         "claims": [
-            _claim(f"slowest of {len(rows)} architectures to build with weights ({slowest['name']})", slowest["cpu_s"]),
-            _claim(f"slowest to build without weights ({meta['name']})", meta["meta_cpu_s"]),
-            {"claim": "largest growth of the process beyond the weights of a network",
-             "value": round(max(row["beyond_weights_mb"] for row in rows), 1), "unit": "MB", "goal": "<= 64",
-             "holds": max(row["beyond_weights_mb"] for row in rows) <= 64},
+            claimed(f"slowest of {len(rows)} architectures to build with weights ({slowest['name']})", slowest["cpu_s"],
+                  "CPU-s", "<= 1"),
+            claimed(f"slowest to build without weights ({meta['name']})", meta["meta_cpu_s"], "CPU-s", "<= 1"),
+            claimed("largest growth of the process beyond the weights of a network",
+                  max(row["beyond_weights_mb"] for row in rows), "MB", "<= 64", 1),
         ],
     }  # fmt: skip
     files.write_json(options.result, result)
@@ -90,10 +91,6 @@ def _timed(make: Callable[[], nn.Module]) -> tuple[nn.Module, float]:
 
 def _peak_bytes() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-
-
-def _claim(claim: str, value: float) -> dict[str, Any]:
-    return {"claim": claim, "value": round(value, 3), "unit": "CPU-s", "goal": "<= 1", "holds": value <= 1}
 
 
 if __name__ == "__main__":

@@ -31,6 +31,7 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks import _plain_codes
+from benchmarks._claims import claimed
 from benchmarks.composites import GROUNDS, composite
 from benchmarks.pretrained import composites_of, logits, one_file
 from flyweight import codec, files
@@ -275,12 +276,12 @@ def _smaller(rows: Sequence[Mapping[str, Any]], other: str) -> dict[str, Any]:
     return _at_least(f"smaller than {other}, at its SNR (where this reaches it)", min(gains, default=-100.0), "%", 0)
 
 
-def _at_least(claim: str, value: float, unit: str, goal: float) -> dict[str, Any]:
-    return {"claim": claim, "value": round(value, 3), "unit": unit, "goal": f">= {goal:g}", "holds": value >= goal}
+def _at_least(text: str, value: float, unit: str, goal: float) -> dict[str, Any]:
+    return claimed(text, value, unit, f">= {goal:g}")
 
 
-def _at_most(claim: str, value: float, unit: str, goal: float) -> dict[str, Any]:
-    return {"claim": claim, "value": round(value, 3), "unit": unit, "goal": f"<= {goal:g}", "holds": value <= goal}
+def _at_most(text: str, value: float, unit: str, goal: float) -> dict[str, Any]:
+    return claimed(text, value, unit, f"<= {goal:g}")
 
 
 def _options(arguments: Sequence[str]) -> argparse.Namespace:

@@ -20,6 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from benchmarks._claims import claimed
 from flyweight import files
 from flyweight.contracts import Candidate, Env
 from flyweight.errors import TransformError
@@ -175,15 +176,7 @@ def claims(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         (f"largest difference of outputs after the removal, over the largest output, {count}", round(worst * 1e6, 3),
          "millionths", "<= 10"),
     ]  # fmt: skip
-    return [
-        {"claim": text, "value": value, "unit": unit, "goal": goal, "holds": _holds(float(value), goal)}
-        for text, value, unit, goal in made
-    ]
-
-
-def _holds(value: float, goal: str) -> bool:
-    word, limit = goal.split()
-    return value >= float(limit) if word == ">=" else value <= float(limit)
+    return [claimed(text, float(value), unit, goal) for text, value, unit, goal in made]
 
 
 if __name__ == "__main__":

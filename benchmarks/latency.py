@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks._claims import claimed
 from flyweight import calibration, files, flow
 from flyweight.contracts import BUSY, Artifact, Preprocessing
 from flyweight.latency import Calibration, Sample
@@ -124,15 +125,7 @@ def claims(rows: Sequence[dict[str, Any]], calibrated_by: int) -> list[dict[str,
         ("worst error over that of MACs alone", max(errors) / max(by_macs), "ratio", "<= 1"),
         ("networks measured while the machine was busy", sum(row["busy"] > BUSY for row in rows), "networks", "<= 0"),
     ]  # fmt: skip
-    return [
-        {"claim": text, "value": round(value, 3), "unit": unit, "goal": goal, "holds": _holds(value, goal)}
-        for text, value, unit, goal in made
-    ]
-
-
-def _holds(value: float, goal: str) -> bool:
-    word, limit = goal.split()
-    return value >= float(limit) if word == ">=" else value <= float(limit)
+    return [claimed(*one) for one in made]
 
 
 if __name__ == "__main__":

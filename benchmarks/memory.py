@@ -36,6 +36,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks._claims import claimed
 from flyweight import files
 from flyweight.memory import peak_activation
 from flyweight.zoo import ZOO
@@ -276,10 +277,7 @@ def claims(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
             (f"{way} peak of activations against {what}, median", statistics.median(errors), "%", limit),
             (f"networks whose {way} peak is further than {limit:g} % from {what}", 100 * (1 - within), "%", 0.0),
         ]
-    return [
-        {"claim": text, "value": round(value, 2), "unit": unit, "goal": f"<= {goal:g}", "holds": value <= goal}
-        for text, value, unit, goal in made
-    ]
+    return [claimed(text, value, unit, f"<= {goal:g}", 2) for text, value, unit, goal in made]
 
 
 if __name__ == "__main__":

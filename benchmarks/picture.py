@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks._claims import claimed
 from flyweight import files, flow
 from flyweight.build import skeleton
 from flyweight.profile import profile_spec
@@ -111,15 +112,7 @@ def claims(
         (f"smallest text: {what}", network["smallest_text_px"], "px", ">= 8"),
         (f"largest page of a profile, {len(pages)} networks: {largest['name']}", largest["bytes"] / 1e6, "MB", "<= 2"),
     ]  # fmt: skip
-    return [
-        {"claim": text, "value": round(value, 3), "unit": unit, "goal": goal, "holds": _holds(value, goal)}
-        for text, value, unit, goal in made
-    ]
-
-
-def _holds(value: float, goal: str) -> bool:
-    word, limit = goal.split()
-    return value >= float(limit) if word == ">=" else value <= float(limit)
+    return [claimed(*one) for one in made]
 
 
 if __name__ == "__main__":

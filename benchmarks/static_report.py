@@ -31,6 +31,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks._claims import claimed
 from benchmarks.peers import FILES, PEERS
 from flyweight import files
 
@@ -169,15 +170,7 @@ def claims(times: dict[str, dict[str, Any]], awkward: dict[str, Any]) -> list[di
         ("awkward networks on which this toolkit fails or counts fewer MACs", wrong["flyweight"], "networks", "<= 0"),
         ("awkward networks on which the best peer fails or counts fewer MACs", least, "networks", ">= 1"),
     ]
-    return [
-        {"claim": text, "value": round(value, 3), "unit": unit, "goal": goal, "holds": _holds(value, goal)}
-        for text, value, unit, goal in made
-    ]
-
-
-def _holds(value: float, goal: str) -> bool:
-    word, limit = goal.split()
-    return value >= float(limit) if word == ">=" else value <= float(limit)
+    return [claimed(*one) for one in made]
 
 
 if __name__ == "__main__":

@@ -103,7 +103,7 @@ def main(arguments: Sequence[str]) -> int:
     for runtime in filter(None, options.runtimes.split(",")):
         parts[f"{runtime}, limits"] = told(f"{runtime}, limits", runtime_rows(cases(), runtime))
     now = environment(0)
-    shown = "--vela vela" if options.vela else f"--runtimes {options.runtimes}"
+    shown = "--vela vela" if options.vela else f"--runtimes {options.runtimes} --result {options.result}"
     result = {
         "name": options.result.stem,
         "command": f"python -m benchmarks.targets {shown}",
@@ -244,7 +244,7 @@ def runtime_rows(some: Iterable[Case], name: str) -> Iterator[Row]:
     """Yield a row for every single operator: exported to a runtime, loaded, and its outputs held against PyTorch's."""
     device = get_device(name)
     for case in some:
-        network = nn.Sequential(nn.Conv2d(case.channels, case.channels, 1), case.network).eval()
+        network = behind_a_convolution(case)
         graph = trace(network, torch.zeros(1, case.channels, case.size, case.size))
         placed = place(graph, device, "fp32")
         size = (0.0,) * case.channels, (1.0,) * case.channels
@@ -252,6 +252,18 @@ def runtime_rows(some: Iterable[Case], name: str) -> Iterator[Row]:
         failed = exported(candidate, name)
         theirs = "native" if failed is None else "rejected"
         yield Row(case.text, graph.nodes[-1].op, worst(placed), theirs, reasons(placed), failed or "")
+
+
+def behind_a_convolution(case: Case) -> nn.Module:
+    """Return a case behind a 1x1 convolution, whose outputs stay near 1 where the case isn't defined below 0."""
+    first = nn.Conv2d(case.channels, case.channels, 1)
+    network = nn.Sequential(first, case.network).eval()
+    with torch.no_grad():
+        if not network(torch.randn(1, case.channels, case.size, case.size)).isfinite().all():
+            first.weight.mul_(0.1)
+            assert first.bias is not None
+            first.bias.fill_(1.0)
+    return network
 
 
 def exported(candidate: Candidate, name: str) -> str | None:
