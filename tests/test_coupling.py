@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from flyweight.build import skeleton
 from flyweight.coupling import Coupling, couple, divergence
+from flyweight.prune import without
 from flyweight.trace import trace
-from flyweight.transforms._surgery import without
 from flyweight.zoo import ZOO
 from tests.wirings import BLOCKS, Residual, network
 

@@ -51,7 +51,7 @@ MAY_IMPORT_TORCH = frozenset(
         "blocks", "build", "trace", "_meta", "narrow", "data", "tasks", "health", "resolution", "train", "evaluate",
         "transforms", "runtimes", "saved", "pretrained", "transfer", "packing",  # weights <-> files
         "search.supernet", "measure._worker",
-        "testing",  # contract tests feed modules and tensors to the members
+        "prune", "testing",  # contract tests feed modules and tensors to the members
     )
 )  # fmt: skip
 LOADERS = ("import_module", "importlib.import_module", "__import__")

@@ -385,6 +385,14 @@ def _pixel_shuffle(walk: Walk, node: Node) -> tuple[Ids] | None:
     return (lb.spread(table[:, 0], len(walk.shape(source)), dim),)
 
 
+def _pixel_unshuffle(walk: Walk, node: Node) -> tuple[Ids] | None:
+    """``(C, h·r, w·r)`` to ``(C·r², h, w)``: r² numbers alike for each channel."""
+    factor, source = int(str(node.attr("downscale_factor"))), node.operands[0]
+    dim = len(walk.shape(source)) - 3
+    ids = walk.along(source, dim, node)
+    return None if ids is None else (lb.spread(np.repeat(ids, factor**2), len(walk.shape(source)), dim),)
+
+
 _Rule: TypeAlias = Callable[[Walk, Node], "tuple[Ids, ...] | None"]
 RULES: Mapping[str, _Rule] = MappingProxyType(
     {
@@ -400,5 +408,6 @@ RULES: Mapping[str, _Rule] = MappingProxyType(
         "prelu": _per_channel,
         "pad": _pad,
         "pixel_shuffle": _pixel_shuffle,
+        "pixel_unshuffle": _pixel_unshuffle,
     }
 )

@@ -329,7 +329,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         attrs |= {"alias_of": aliases} if any(aliases) else {}
         attrs |= {"inplace": True} if changed else {}
         attrs |= {"weight": True} if all(n in own or n in self.weights for n in names) else {}
-        if "weight" in attrs:
+        if attrs.get("weight") is True:
             self.weights.update(made)
         unique = tuple({info.name: info for info in params}.values())
         self.nodes.append(Node(name, op, inputs, tuple(made), self.stack[-1].path, unique, tuple(attrs.items())))

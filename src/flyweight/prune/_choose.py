@@ -1,102 +1,140 @@
-"""Which units go: the least by their scores, until a share of the multiply-accumulates is left."""
+"""Which units go: the least by their scores, until a share of the multiply-accumulates or parameters is left."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from flyweight.count import macs
+from flyweight.errors import UsageError
+from flyweight.prune._cost import Cost, Measure
 from flyweight.prune._units import Units
 
-__all__ = ["chosen", "filter_norms", "macs_left"]
+__all__ = ["Goal", "chosen", "sets_of"]
+
+LEAST = 10  # a layer keeps at least one channel of so many, and one
 
 
-def filter_norms(units: Units, weights: Mapping[str, NDArray[np.float64]]) -> NDArray[np.float64]:
-    """Return ``(units,)``: the mean L1 norm of each unit's filters, over the mean of their layers' filters.
+@dataclass(frozen=True)
+class Goal:
+    """How much to take away, and where.
 
-    Li et al., Pruning Filters for Efficient ConvNets, section 3.1; divided by the layer's mean so that layers compare.
-    """
-    sums, counts = np.zeros(units.count), np.zeros(units.count)
-    for source in units.coupling.sources:
-        own = np.arange(source.ids.start, source.ids.stop)
-        for axis in units.coupling.axes:
-            values = weights.get(axis.param)
-            if values is None or values.ndim < 2 or not np.array_equal(axis.ids.reshape(-1), own):
-                continue
-            rows = _by_channel(values, axis.dim, len(axis.ids))
-            norms = np.abs(rows).sum(1)
-            mean = float(norms.mean())
-            np.add.at(sums, units.unit_of[own], norms / mean if mean else norms)
-            np.add.at(counts, units.unit_of[own], 1.0)
-    scores: NDArray[np.float64] = np.where(counts > 0, sums / np.maximum(counts, 1), np.inf)
-    return scores
-
-
-def _by_channel(values: NDArray[np.float64], dim: int, blocks: int) -> NDArray[np.float64]:
-    """Return ``(channels, entries)``; with blocks the first dimension is divided among them."""
-    if blocks == 1:
-        return np.moveaxis(values, dim, 0).reshape(values.shape[dim], -1)
-    parts = np.split(values, blocks, axis=0)
-    return np.concatenate([np.moveaxis(part, dim, 0).reshape(part.shape[dim], -1) for part in parts])
-
-
-def macs_left(units: Units, gone: NDArray[np.bool_]) -> float:
-    """Return the multiply-accumulates of the layers with weights, without the channels ``gone`` ``(channels,)``."""
-    total = 0.0
-    for node in units.coupling.graph.nodes:
-        cost = macs(node, units.coupling.graph) or 0
-        if cost:
-            names = {param.name for param in node.params}
-            weight = next((name for name in node.operands[1:2] if name in names), None)
-            total += cost * (units.left(gone, weight) if weight else 1.0)
-    return total
-
-
-def chosen(units: Units, scores: NDArray[np.float64], share: float, multiple: int = 1) -> tuple[int, ...]:
-    """Return the units to take away, so that about ``share`` of the multiply-accumulates is left.
-
-    Global: the least scores go first, whatever their layer. At most nine of ten channels of a layer go.
-
-    Args:
-        units: what can go. scores: ``(units,)``; infinite ones stay.
-        share: of the multiply-accumulates, 0 to 1.
+    Attributes:
+        share: of the cost that is left, between 0 and 1.
+        measure: of the cost: multiply-accumulates or parameters.
+        scope: ``global`` compares all units of the network; ``local`` takes the same share of every set of layers that
+            lose channels together.
         multiple: of the channels that each layer keeps, where it loses some.
     """
-    order = [int(u) for u in np.argsort(scores, kind="stable") if int(u) not in units.held and np.isfinite(scores[u])]
-    goal = share * macs_left(units, np.zeros(len(units.unit_of), bool))
+
+    share: float = 0.5
+    measure: Measure = "macs"
+    scope: Literal["global", "local"] = "global"
+    multiple: int = 1
+
+    def __post_init__(self) -> None:
+        """Raise UsageError for values out of range."""
+        if not 0 < self.share < 1 or self.multiple < 1:
+            raise UsageError(
+                f"pruning to share={self.share}, multiple={self.multiple}: the share must lie between 0 and 1, the "
+                "multiple must be at least 1."
+            )
+        if self.measure not in ("macs", "params") or self.scope not in ("global", "local"):
+            raise UsageError(
+                f"pruning by measure='{self.measure}', scope='{self.scope}': measures are macs and params, scopes "
+                "global and local."
+            )
+
+
+def chosen(units: Units, scores: NDArray[np.float64], goal: Goal, cost: Cost) -> tuple[int, ...]:
+    """Return the units to take away, fewest that reach the goal; all that can go, where it is out of reach.
+
+    Args:
+        units: what can go.
+        scores: ``(units,)``; the least go first, infinite ones stay.
+        goal: how much. cost: what counts for it.
+    """
+    ranks = _within_sets(units, scores) if goal.scope == "local" else scores
+    free = [u for u in range(units.count) if u not in units.held and np.isfinite(scores[u])]
+    order = np.array(sorted(free, key=lambda u: float(ranks[u])), int)
+    nothing = np.zeros(len(units.unit_of), bool)
+    limit, whole = goal.share * cost.left(nothing), _putting_back(units, ranks, goal.multiple)
     low, high = 0, len(order)
-    while low < high:  # fewest that reach the goal
+    while low < high:
         middle = (low + high) // 2
-        if _cost(units, _kept_whole(units, order[:middle], scores, multiple)) <= goal:
+        if cost.left(whole(order[:middle])) <= limit:
             high = middle
         else:
             low = middle + 1
-    return _kept_whole(units, order[:low], scores, multiple)
+    return tuple(int(u) for u in np.unique(units.unit_of[whole(order[:low])]))
 
 
-def _cost(units: Units, gone: Iterable[int]) -> float:
-    mask = np.zeros(len(units.unit_of), bool)
-    mask[units.channels(list(gone))] = True
-    return macs_left(units, mask)
+def sets_of(units: Units) -> NDArray[np.int64]:
+    """Return ``(units,)``, the set that each is in: units of one set have channels of the same layers."""
+    layers: list[list[int]] = [[] for _ in range(units.count)]
+    for index, source in enumerate(units.coupling.sources):
+        for unit in np.unique(units.unit_of[source.ids.start : source.ids.stop]):
+            layers[int(unit)].append(index)
+    number: dict[tuple[int, ...], int] = {}
+    return np.array([number.setdefault(tuple(own), len(number)) for own in layers], int)
 
 
-def _kept_whole(units: Units, order: list[int], scores: NDArray[np.float64], multiple: int) -> tuple[int, ...]:
-    """Put back units, the best first, where a layer would keep too few channels or no multiple of so many."""
-    gone = np.isin(units.unit_of, np.asarray(order, int)) if order else np.zeros(len(units.unit_of), bool)
-    changed = True
-    while changed:
-        changed = False
-        for source in units.coupling.sources:
-            own = slice(source.ids.start, source.ids.stop)
-            width = source.ids.stop - source.ids.start
-            while (lost := int(gone[own].sum())) and _too_few(width - lost, width, multiple):
-                best = max(np.unique(units.unit_of[own][gone[own]]), key=lambda u: float(scores[u]))
-                gone[units.unit_of == best] = False
-                changed = True
-    return tuple(int(u) for u in np.unique(units.unit_of[gone]))
+def _within_sets(units: Units, scores: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return ``(units,)``: which share of its set scores less."""
+    of, ranks = sets_of(units), np.full(units.count, np.inf)
+    for number in np.unique(of):
+        own = np.flatnonzero((of == number) & np.isfinite(scores))
+        ranks[own[np.argsort(scores[own], kind="stable")]] = (np.arange(own.size) + 0.5) / max(own.size, 1)
+    return ranks
 
 
-def _too_few(left: int, width: int, multiple: int) -> bool:
-    return left < max(1, width // 10) or left % multiple != 0
+def _putting_back(
+    units: Units, scores: NDArray[np.float64], multiple: int
+) -> Callable[[NDArray[np.int64]], NDArray[np.bool_]]:
+    """Return a function from units to the channels that go with them, ``(channels,)``.
+
+    Units are put back, the best first, where a layer would keep too few channels or no multiple of so many.
+    """
+    spans = [slice(source.ids.start, source.ids.stop) for source in units.coupling.sources]
+    tables = [_table(units.unit_of[span], scores) for span in spans]
+
+    def channels(some: NDArray[np.int64]) -> NDArray[np.bool_]:
+        gone = np.zeros(units.count, bool)
+        gone[some] = True
+        changed = True
+        while changed:
+            changed = False
+            for span, (own, amounts) in zip(spans, tables, strict=True):
+                back = _back(gone[own], amounts, span.stop - span.start, multiple)
+                if back:
+                    gone[own[np.flatnonzero(gone[own])[-back:]]] = False
+                    changed = True
+        return gone[units.unit_of]
+
+    return channels
+
+
+def _table(unit_of: NDArray[np.int64], scores: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return a layer's units, the least score first, and how many of its channels each has."""
+    own, amounts = np.unique(unit_of, return_counts=True)
+    order = np.argsort(scores[own], kind="stable")
+    return own[order], amounts[order]
+
+
+def _back(gone: NDArray[np.bool_], amounts: NDArray[np.int64], width: int, multiple: int) -> int:
+    """Return how many of a layer's units must come back, the best first, so that it keeps a number it may have."""
+    lost = amounts[gone]
+    left = width - int(lost.sum())
+    least = max(1, width // LEAST)
+    for back, amount in enumerate([0, *_reversed(lost)]):
+        left += amount
+        if left == width or (left >= least and left % multiple == 0):
+            return back
+    return len(lost)
+
+
+def _reversed(amounts: NDArray[np.int64]) -> Sequence[int]:
+    return [int(amount) for amount in amounts[::-1]]

@@ -16,8 +16,8 @@ from flyweight.errors import GraphError, TransformError
 from flyweight.evaluate import preprocess
 from flyweight.graph import Node
 from flyweight.health import Anatomy, Images, Removal, anatomy
+from flyweight.prune import without
 from flyweight.trace import trace
-from flyweight.transforms._surgery import without
 
 
 @dataclass(frozen=True)
