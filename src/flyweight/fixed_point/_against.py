@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -59,17 +59,20 @@ class Comparison:
 
 
 def against_onnxruntime(
-    program: Program, images: Sequence[Mapping[str, NDArray[np.float32]]], modes: Sequence[Mode]
+    program: Program,
+    images: Iterable[Mapping[str, NDArray[np.float32]]],
+    modes: Sequence[Mode],
+    after_each: Callable[[], None] | None = None,
 ) -> dict[Mode, Comparison]:
     """Compare under each rounding mode, image by image; each image holds the file's inputs by name.
+
+    ``after_each`` is called when an image is done.
 
     Raises:
         RuntimeMissingError: onnxruntime is not installed.
         DataError: no image, or an input that does not fit.
         MeasurementError: ONNX Runtime can't load the file.
     """
-    if not images:
-        raise DataError("no image to compare on. Give a folder with images, or --random 1.")
     plain, watched, fused = _sessions(program)
     found: dict[Mode, Comparison] = {}
     entries = [port.quantized for port in program.entries]
@@ -91,6 +94,10 @@ def against_onnxruntime(
             size, unequal = sum(a.size for a, _ in pairs), sum(int((a != b).sum()) for a, b in pairs)
             one = Comparison(mode, 1, tuple(rows), apart, size, unequal, intact)
             found[mode] = one if mode not in found else _joined(found[mode], one)
+        if after_each is not None:
+            after_each()
+    if not found:
+        raise DataError("no image to compare on. Give a folder with images, or --random 1.")
     return found
 
 

@@ -58,6 +58,7 @@ class Program:
         entries: float tensors that are quantized before the first step. exits: 8-bit tensors that are dequantized
             behind the last. constants: quantized tensors that are not computed.
         head, tail: names of the float operators before and behind, which are not run here.
+        inputs: the file's own inputs with their shapes, -1 where a size is free. metadata: what it says of itself.
     """
 
     path: Path
@@ -67,6 +68,8 @@ class Program:
     constants: Mapping[str, NDArray[Any]]
     head: tuple[str, ...]
     tail: tuple[str, ...]
+    inputs: Mapping[str, tuple[int, ...]]
+    metadata: Mapping[str, str]
 
 
 def read_program(path: Path) -> Program:
@@ -112,6 +115,7 @@ class _Reader:
 
     def __init__(self, proto: Any, path: Path) -> None:
         self.path, self.graph = path, proto.graph
+        self.metadata = {entry.key: entry.value for entry in proto.metadata_props}
         self.arrays: dict[str, NDArray[Any]] = {}  # constants
         self.makers: dict[str, Any] = {}  # float tensor -> the node that makes it
         self.scales: dict[str, Scale] = {}  # 8-bit tensor -> its scale
@@ -151,9 +155,11 @@ class _Reader:
         """Return what was read."""
         exits, tail = self._ends()
         head = self._above([port.tensor for port in self.entries])
+        given = {value.name: _dims(value) for value in self.graph.input if value.name not in self.arrays}
         return Program(
-            self.path, tuple(self.entries), tuple(self.steps), tuple(exits), self.constants, tuple(head), tuple(tail)
-        )
+            self.path, tuple(self.entries), tuple(self.steps), tuple(exits), self.constants, tuple(head), tuple(tail),
+            given, self.metadata,
+        )  # fmt: skip
 
     # -- the two conversions
 
