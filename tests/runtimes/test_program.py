@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from flyweight.contracts import Candidate, Preprocessing
 from flyweight.errors import ExportError
+from flyweight.runtimes._executorch_tasks import SPLITS, sliced
 from flyweight.runtimes._litert_tasks import cropped_transposed_convolution
 from flyweight.runtimes._program import from_plain, to_plain
 from flyweight.testing import _networks as networks
@@ -68,6 +69,22 @@ def test_transposed_convolution_without_output_padding_is_exact(
         wanted = module(image)
         assert again(image).shape == wanted.shape
         assert np.abs((again(image) - wanted).numpy()).max() <= 1e-6 * float(wanted.abs().max())
+
+
+class Splits(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        one, two, three = x.chunk(3, dim=1)  # 2, 2 and 1 of five channels
+        left, right = x.split([3, 6], dim=-1)
+        top, _, bottom = torch.split(x, 4, 2)
+        return one.sum() + two.mean() - three.amax() + left.sum() * right.mean() + top.amax() - bottom.sum() + 0 * x
+
+
+def test_slices_in_the_place_of_splits_are_exact() -> None:
+    plain, tensors = to_plain(Candidate(Splits().eval(), Preprocessing(9, 9, (0.0,) * 5, (1.0,) * 5)), "executorch")
+    assert {node["op"] for node in plain["nodes"]} >= set(SPLITS)
+    image = torch.randn(1, 5, 9, 9)
+    again = from_plain(plain, tensors, dict.fromkeys(SPLITS, sliced))
+    assert torch.equal(again(image), Splits()(image))
 
 
 def test_plain_data_holds_every_weight() -> None:

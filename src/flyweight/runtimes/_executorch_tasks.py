@@ -15,6 +15,22 @@ from flyweight.runtimes._executorch_net import Net
 from flyweight.runtimes._frames import Arrays
 
 
+SPLITS = ("aten.chunk.default", "aten.split.Tensor", "aten.split_with_sizes.default")
+
+
+def sliced(name: str, arguments: list[Any], keywords: dict[str, Any]) -> list[Any]:
+    """Return the parts of a split as slices: XNNPACK takes those, and no split, which would cut the network in two."""
+    from flyweight.runtimes._program import aten
+
+    whole, dim = arguments[0], keywords.get("dim", arguments[2] if len(arguments) > 2 else 0)
+    parts, start = [], 0
+    for part in aten(name)(*arguments, **keywords):
+        end = start + part.shape[dim]
+        parts.append(whole.narrow(dim, start, end - start))
+        start = end
+    return parts
+
+
 def export(message: Mapping[str, Any], arrays: Arrays) -> tuple[Mapping[str, Any], Arrays]:
     """Return the file as bytes, and how many parts XNNPACK takes and which operators stay outside them."""
     import torch
@@ -25,7 +41,8 @@ def export(message: Mapping[str, Any], arrays: Arrays) -> tuple[Mapping[str, Any
 
     plain = message["plain"]
     with torch.no_grad():
-        program = torch.export.export(from_plain(plain, arrays), (torch.zeros(plain["shape"]),))
+        rewrites = dict.fromkeys(SPLITS, sliced)
+        program = torch.export.export(from_plain(plain, arrays, rewrites), (torch.zeros(plain["shape"]),))
         edge = to_edge_transform_and_lower(program, partitioner=[XnnpackPartitioner()])
         outside: dict[str, int] = {}
         parts = 0
