@@ -14,7 +14,6 @@ import numpy as np
 from flyweight.runtimes._executorch_net import Net
 from flyweight.runtimes._frames import Arrays
 
-
 SPLITS = ("aten.chunk.default", "aten.split.Tensor", "aten.split_with_sizes.default")
 
 
