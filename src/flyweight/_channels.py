@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from types import MappingProxyType
 from typing import TypeAlias
 
@@ -34,15 +34,22 @@ class Walk:
         numbers: of each source's channels, by the source's node, where they are given; else they are counted up.
         like: the graph whose numbers those are: a convolution of groups is depthwise if it was there.
         count: how many numbers were given out already.
+        columns: nodes that make a table of the channels whose columns keep their number, not its rows.
     """
 
     def __init__(
-        self, graph: Graph, numbers: Mapping[str, Ids] | None = None, like: Graph | None = None, count: int = 0
+        self,
+        graph: Graph,
+        numbers: Mapping[str, Ids] | None = None,
+        like: Graph | None = None,
+        count: int = 0,
+        columns: Collection[str] = (),
     ) -> None:
         self.graph = graph
         self.depthwise = {node.name for node in (like or graph).nodes if depthwise(node, like or graph)}
         self.numbers = numbers
         self.count = count
+        self.columns = frozenset(columns)
         self.sources: list[tuple[str, str, range]] = []
         self.labels: dict[str, Ids] = {}
         self.axes: dict[tuple[str, int], Ids] = {}
@@ -92,24 +99,26 @@ class Walk:
         if node.op in _BY_NUMBER and any(a.size != self.of(node.operands[0]).size for a in found):
             self.hold(self.of(node.operands[0]), f"'{_where(node)}' ({node.op}) takes channels by their numbers")
         if node.op in ("transpose", "permute"):
-            self._keep_in_step(self.of(node.operands[0]), found[0])
+            self._keep_in_step(node, self.of(node.operands[0]), found[0])
         if node.op == "channel_shuffle" and (ids := self.along(node.operands[0], 1, node)) is not None:
             table = ids.reshape(int(str(node.attr("groups"))), -1)
             self.tie(table[:1], table)
         if node.op in ("view", "reshape", "unflatten") and (rows := _rows(found[0])) is not None:
-            self.balances.append((node, rows))
+            self.balances.append((node, rows.T if node.name in self.columns else rows))
         if node.op == "chunk" and len({array.size for array in found}) == 1 and found[0].size > 1:
             self.balances.append((node, np.stack([array.reshape(-1) for array in found])))
         return found
 
-    def _keep_in_step(self, before: Ids, after: Ids) -> None:
+    def _keep_in_step(self, node: Node, before: Ids, after: Ids) -> None:
         """Tie the columns of a table that is turned over: channel shuffle. Without a whole one the order would change.
 
-        The number of rows is taken for the one that stays as it is, as it does in ``reshape(groups, -1)``.
+        The number of rows is taken for the one that stays as it is, as it does in ``reshape(groups, -1)``, but where
+        the table was made by a node in ``columns``: there the rows are tied.
         """
         wide = [dim for dim, size in enumerate(before.shape) if size > 1]
         if len(wide) > 1 and not np.array_equal(before[before != NONE], after[after != NONE]):
-            self.tie(before.take([0], axis=wide[0]), before)
+            by_columns = any(name.split(":")[0] in self.columns for name in node.inputs)
+            self.tie(before.take([0], axis=wide[1 if by_columns else 0]), before)
 
     # ---- what the rules below are made of ---------------------------------------------------------------------------
 

@@ -136,9 +136,16 @@ class Coupling:
         return lb.along(self.labels[tensor], self.graph.tensors[tensor].shape, 1 if self.labels[tensor].ndim > 1 else 0)
 
 
-def couple(graph: Graph) -> Coupling:
-    """Return how the channels of ``graph`` hang together."""
-    return _coupling(graph, Walk(graph))
+def couple(graph: Graph, columns: Collection[str] = ()) -> Coupling:
+    """Return how the channels of ``graph`` hang together.
+
+    Args:
+        graph: the network.
+        columns: nodes that write the channels into a table whose columns keep their number, as in
+            ``reshape(-1, groups)``; of all others the rows do, as in ``reshape(groups, -1)``. A graph does not show
+            which: ``divergence`` does.
+    """
+    return _coupling(graph, Walk(graph, columns=columns))
 
 
 def _coupling(graph: Graph, walk: Walk) -> Coupling:

@@ -47,6 +47,12 @@ def shuffle_v1(n: Net, x: Tensor) -> Any:
     return n.out(y.mean((2, 3)))
 
 
+def shuffle_columns(n: Net, x: Tensor) -> Any:
+    y = n.first(x)
+    b, c, h, w = y.shape
+    return n.out(n.second(y.reshape(b, c // 4, 4, h, w).transpose(1, 2).reshape(b, c, h, w)).relu())
+
+
 def shuffle_v2_chunk(n: Net, x: Tensor) -> Any:
     left, right = n.stem(x).chunk(2, 1)
     left, right = shuffle(torch.cat((left, n.inside(right)), 1), 2).chunk(2, 1)
@@ -167,6 +173,9 @@ LOSING: Mapping[str, Callable[[], nn.Module]] = MappingProxyType({
     ),
     "ShuffleNetV2 by chunk and view": lambda: Net(
         shuffle_v2_chunk, stem=normed(3, 32), inside=normed(16, 16), again=normed(16, 16), out=nn.Linear(32, 5)
+    ),
+    "a shuffle of as many columns as groups": lambda: Net(
+        shuffle_columns, first=conv(3, 24, 1), second=conv(24, 32, 1, groups=4), out=conv(32, 4)
     ),
     "grouped convolution and shuffle": lambda: nn.Sequential(
         normed(3, 32), conv(32, 32, 1, groups=4), nn.ChannelShuffle(4), nn.ReLU(), conv(32, 24, groups=2), nn.ReLU(),

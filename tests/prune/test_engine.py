@@ -138,6 +138,12 @@ def test_a_group_convolution_keeps_its_groups_of_equal_size() -> None:
     assert grouped.out_channels % 4 == grouped.in_channels % 4 == 0
 
 
+def test_a_shuffle_whose_columns_are_fixed_is_read_as_one() -> None:
+    found = plan(made("a shuffle of as many columns as groups"), image(), Goal(0.3))
+    assert not found.left_whole
+    assert all(after < before for layer, (before, after) in widths(found).items() if layer in ("first", "second"))
+
+
 def test_parameters_can_be_the_goal() -> None:
     found = plan(made("flatten into linear"), image(), Goal(0.3, "params"))
     assert found.reached

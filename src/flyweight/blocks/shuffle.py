@@ -17,20 +17,21 @@ from flyweight.spec import ArchSpec, StageSpec, round_channels
 
 
 class ChannelShuffle(nn.Module):
-    """Write the channels into a table of ``rows`` rows, row by row, and read it column by column.
+    """Write the channels into a table of ``rows`` rows or ``columns`` columns, row by row, and read it by columns.
 
     With as many rows as there are groups, the k-th channels of all groups come to stand side by side; with as many
-    columns, every group gets one channel in so many: the inverse.
+    columns, every group gets one channel in so many: the inverse. The other number follows from the channels.
     """
 
-    def __init__(self, rows: int) -> None:
+    def __init__(self, rows: int = 0, columns: int = 0) -> None:
         super().__init__()
-        self.rows = rows
+        self.rows, self.columns = rows, columns
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map ``(n, C, h, w)`` to the same shape; ``rows`` divides C."""
+        """Map ``(n, C, h, w)`` to the same shape; ``rows`` or ``columns`` divides C."""
         _, channels, height, width = x.shape
-        table = x.reshape(-1, self.rows, channels // self.rows, height, width)
+        rows = self.rows or channels // self.columns
+        table = x.reshape(-1, rows, channels // rows, height, width)
         return table.transpose(1, 2).reshape(-1, channels, height, width)
 
 
@@ -63,7 +64,7 @@ class ShuffleV1Unit(nn.Module):
         self.depthwise = conv_norm(
             wide, neck, spec, where=where, kernel=kernel, stride=stage.stride, groups=neck, act="none"
         )
-        self.shuffle = ChannelShuffle(neck // groups) if groups > 1 else nn.Identity()
+        self.shuffle = ChannelShuffle(columns=groups) if groups > 1 else nn.Identity()
         narrowed = wide.strided(neck, stage.stride)
         self.widen = conv_norm(narrowed, new, spec, where=where, kernel=1, groups=groups, act="none")
         self.act = activation(act, where)
@@ -159,7 +160,7 @@ def _shuffles(stage: StageSpec, channels: int) -> tuple[nn.Module, nn.Module]:
     if (stage.stride == 1 and channels % 2) or stage.out_channels % 2:
         odd = stage.out_channels if stage.out_channels % 2 else channels
         raise SpecError(f"stage '{stage.name}': {odd} channels can't be split in halves. Use an even number.")
-    before = nn.Identity() if chosen == "behind" or stage.stride > 1 else ChannelShuffle(channels // 2)
+    before = nn.Identity() if chosen == "behind" or stage.stride > 1 else ChannelShuffle(columns=2)
     return before, ChannelShuffle(2) if chosen == "behind" else nn.Identity()
 
 

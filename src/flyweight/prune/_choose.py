@@ -13,7 +13,7 @@ from flyweight.errors import UsageError
 from flyweight.prune._cost import Cost, Measure
 from flyweight.prune._units import Units
 
-__all__ = ["Goal", "chosen", "sets_of"]
+__all__ = ["Goal", "chosen", "sets_of", "too_large"]
 
 LEAST = 10  # a layer keeps at least one channel of so many, and one
 
@@ -70,6 +70,18 @@ def chosen(units: Units, scores: NDArray[np.float64], goal: Goal, cost: Cost) ->
         else:
             low = middle + 1
     return tuple(int(u) for u in np.unique(units.unit_of[whole(order[:low])]))
+
+
+def too_large(units: Units) -> dict[int, str]:
+    """Return units that take more of a layer than it may lose, and why they stay."""
+    found: dict[int, str] = {}
+    for source in units.coupling.sources:
+        own, amounts = np.unique(units.unit_of[source.ids.start : source.ids.stop], return_counts=True)
+        width = len(source.ids)
+        for unit in own[amounts > width - max(1, width // LEAST)]:
+            where = source.module or source.node
+            found.setdefault(int(unit), f"those of '{where}' can only go all together")
+    return found
 
 
 def sets_of(units: Units) -> NDArray[np.int64]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +14,7 @@ from flyweight._meta import staged
 from flyweight.coupling import Coupling, couple, divergence
 from flyweight.errors import FlyweightError, GraphError
 from flyweight.graph import Graph, Node
-from flyweight.prune._choose import Goal, chosen, sets_of
+from flyweight.prune._choose import Goal, chosen, sets_of, too_large
 from flyweight.prune._cost import Cost
 from flyweight.prune._criteria import Evidence, Floats, group_scores
 from flyweight.prune._surgery import without
@@ -137,18 +138,50 @@ def plan(
     Raises:
         UsageError: no such criterion, or it lacks data. GraphError: the network can't be traced.
     """
-    proof = _Proof.of(module, example)
-    coupling = proof.coupling
+    graph = trace(module, example)
+    attempt = partial(_attempt, module, _without_values(module, example, graph), example, goal, criterion, evidence)
+    first = attempt(couple(graph))
+    stuck = _stuck_tables(first)
+    if not stuck:
+        return first
+    second = attempt(couple(graph, stuck))
+    better = (not first.reached and second.share < first.share) or len(second.left_whole) < len(first.left_whole)
+    return second if better and (second.reached or not first.reached) else first
+
+
+def _attempt(
+    module: nn.Module, empty: nn.Module, example: Example, goal: Goal, criterion: str, evidence: Evidence,
+    coupling: Coupling,
+) -> Plan:  # fmt: skip
+    """Return the plan of one reading of the graph: fewer and fewer units may go, until the network does as it did."""
     scores = group_scores(criterion, module, coupling, evidence)
     units = units_of(coupling, scores)
-    per_unit, cost = _per_unit(units, scores), Cost.of(coupling, goal.measure)
+    units = replace(units, held={**too_large(units), **units.held})
+    per_unit, cost, proof = _per_unit(units, scores), Cost.of(coupling, goal.measure), _Proof(empty, example, coupling)
     while True:
         gone = chosen(units, per_unit, goal, cost)
         clash = proof.clash(units, gone)
         if not clash:
-            break
+            return _planned(units, gone, per_unit, goal, criterion)
         units = replace(units, held={**units.held, **clash})
-    return _planned(proof, units, gone, per_unit, goal, criterion)
+
+
+def _without_values(module: nn.Module, example: Example, graph: Graph) -> nn.Module:
+    """Return a copy of the module on the meta device, or itself where that runs otherwise: it reads a number there."""
+    empty = staged(module, example).module
+    try:
+        same = _operators(trace(empty, example)) == _operators(graph)
+    except GraphError:
+        same = False
+    return empty if same else module
+
+
+def _stuck_tables(found: Plan) -> tuple[str, ...]:
+    """Return the nodes that write channels into a table and of which nothing may go: perhaps its columns are fixed."""
+    made = [b.node for b in found.coupling.balances if b.node.op in ("view", "reshape", "unflatten")]
+    held = np.array([i in found.held for i in range(len(found.coupling.group_of))], bool)
+    labels = found.coupling.labels
+    return tuple(dict.fromkeys(node.name for node in made if held[np.unique(labels[node.outputs[0]])].all()))
 
 
 def _per_unit(units: Units, scores: Floats) -> Floats:
@@ -161,7 +194,7 @@ def _per_unit(units: Units, scores: Floats) -> Floats:
     return np.where(counts > 0, sums / np.maximum(counts, 1), np.inf)
 
 
-def _planned(proof: _Proof, units: Units, gone: tuple[int, ...], scores: Floats, goal: Goal, criterion: str) -> Plan:
+def _planned(units: Units, gone: tuple[int, ...], scores: Floats, goal: Goal, criterion: str) -> Plan:
     removed = units.channels(gone)
     mask, nothing = units.mask(gone), np.zeros(len(units.unit_of), bool)
     macs, params = (Cost.of(units.coupling, measure) for measure in ("macs", "params"))
@@ -181,16 +214,6 @@ class _Proof:
     module: nn.Module
     example: Example
     coupling: Coupling
-
-    @classmethod
-    def of(cls, module: nn.Module, example: Example) -> _Proof:
-        graph = trace(module, example)
-        empty = staged(module, example).module
-        try:
-            same = _operators(trace(empty, example)) == _operators(graph)
-        except GraphError:  # it reads a number from a buffer
-            same = False
-        return cls(empty if same else module, example, couple(graph))
 
     def clash(self, units: Units, gone: tuple[int, ...]) -> dict[int, str]:
         """Return units that must stay, and why; none where the network without ``gone`` does as it should."""

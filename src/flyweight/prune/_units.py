@@ -2,8 +2,8 @@
 
 Channels that are tied go together (``flyweight.coupling``). Where blocks of channels must lose equally many (the groups
 of a convolution, the halves of a chunk), groups of tied channels are joined until each block loses equally many: taken
-one after the other, each time one that evens the blocks out best, until they are even; that is a unit, and the next
-begins. Of those that even them out equally well the least important comes first, so that the unimportant meet.
+one after the other, each time one that best fills the blocks up to the fullest, until they are even; that is a unit,
+and the next begins. Of those that fill them equally well the least important comes first, so that the unimportant meet.
 """
 
 from __future__ import annotations
@@ -145,8 +145,9 @@ def _even(parts: list[Ints], demands: list[Ints], scores: NDArray[np.float64]) -
         left = left[1:]
         sums, beside = first[taken[0]].copy(), rest[taken[0]].copy()
         while sums.any() and left.size:
-            here, there = np.abs(first[left] + sums).sum(1), np.abs(rest[left] + beside).sum(1)
-            best = int(np.lexsort((there, here))[0])  # of equally good ones the first: the least important
+            trial, there = first[left] + sums, np.abs(rest[left] + beside).sum(1)
+            most = trial.max(1)  # above the mean; blocks are filled up to the fullest, one after the other
+            best = int(np.lexsort((there, (trial < most[:, None]).sum(1), most))[0])  # among equals the least important
             chosen = int(left[best])
             sums, beside = sums + first[chosen], beside + rest[chosen]
             taken.append(chosen)
