@@ -121,7 +121,7 @@ def _python(path: Path, data: bytes) -> tuple[str, float]:
     path.write_bytes(data)
     begin = time.perf_counter()
     try:
-        for _ in codec.open_container(path).tensors():
+        for _ in codec.open_container(path, native=False).tensors():
             pass
         verdict = "decoded"
     except FileError as error:

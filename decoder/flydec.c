@@ -1,6 +1,7 @@
 /* flydec: reads a .fly file (Flyweight's container of coded weights). One C99 file, no dependencies.
  *
  * As a library: fly_open on the file's bytes, then fly_decode for each tensor wanted; docs/format.md describes the bytes.
+ * Where the file is read piece by piece: fly_open_head on its first bytes, then fly_decode_from for each tensor's own.
  * As a program (FLYDEC_MAIN defined): flydec FILE.fly [OUT]
  *   without OUT it lists the tensors; with OUT it writes all of them, in the machine's byte order, one after the other.
  *
@@ -16,6 +17,8 @@
 
 #define FLY_TOTAL_BITS 14
 #define FLY_TOTAL (1u << FLY_TOTAL_BITS)
+#define FLY_BUCKET_BITS 4
+#define FLY_BUCKETS (FLY_TOTAL >> FLY_BUCKET_BITS)
 #define FLY_KNOTS 29
 #define FLY_MAX_TABLES 250
 #define FLY_MAX_TENSORS 65536u
@@ -45,8 +48,8 @@ typedef struct {
 
 typedef struct {
     uint32_t limit;            /* largest magnitude; symbols 0 .. 2 * limit, then the escape */
-    uint16_t *freq, *start;    /* 2 * limit + 2 each */
-    uint16_t *lookup;          /* FLY_TOTAL symbols */
+    uint32_t *part;            /* 2 * limit + 3: a symbol's frequency, and 65536 times where its slots start */
+    uint16_t *lookup;          /* the symbol of the first slot of each bucket: small enough to stay in the cache */
 } fly_table;
 
 typedef struct {
@@ -106,8 +109,7 @@ static uint64_t fly_number(fly_cursor *c) {
 void fly_close(fly_file *f) {
     uint32_t i;
     for (i = 0; i < f->tables; i++) {
-        free(f->table[i].freq);
-        free(f->table[i].start);
+        free(f->table[i].part);
         free(f->table[i].lookup);
     }
     free(f->record);
@@ -136,16 +138,16 @@ static int fly_read_table(fly_cursor *c, fly_table *t) {
     if (sum >= FLY_TOTAL) return FLY_DAMAGED;
     t->limit = fly_knots[count - 1];
     symbols = 2 * t->limit + 2;
-    t->freq = malloc(symbols * sizeof *t->freq);
-    t->start = malloc(symbols * sizeof *t->start);
-    t->lookup = malloc(FLY_TOTAL * sizeof *t->lookup);
-    if (!t->freq || !t->start || !t->lookup) return FLY_MEMORY;
+    t->part = malloc((symbols + 1) * sizeof *t->part);
+    t->lookup = malloc(FLY_BUCKETS * sizeof *t->lookup);
+    if (!t->part || !t->lookup) return FLY_MEMORY;
     for (i = 0, left = 0; i < symbols; i++) {
         uint32_t f = i + 1 == symbols ? FLY_TOTAL - sum : magnitude[(i + 1) / 2];
-        t->freq[i] = (uint16_t)f;
-        t->start[i] = (uint16_t)left;
-        for (j = 0; j < f; j++) t->lookup[left++] = (uint16_t)i;
+        t->part[i] = f | left << 16;
+        for (j = 0; j < f; j++, left++)
+            if (left % (1u << FLY_BUCKET_BITS) == 0) t->lookup[left >> FLY_BUCKET_BITS] = (uint16_t)i;
     }
+    t->part[symbols] = FLY_TOTAL << 16; /* where the search ends */
     return FLY_OK;
 }
 
@@ -184,8 +186,9 @@ static int fly_read_record(fly_cursor *c, fly_record *r, uint8_t *name, uint32_t
     return FLY_OK;
 }
 
-/* Read a file's head. `data` must outlive `f`. After any return, fly_close(f) frees what was taken. */
-int fly_open(fly_file *f, const uint8_t *data, size_t size) {
+/* Read a file's head from its first `given` bytes; the file has `size`. `data` must outlive `f`; fly_decode_from decodes.
+ * After any return, fly_close(f) frees what was taken. */
+int fly_open_head(fly_file *f, const uint8_t *data, size_t given, size_t size) {
     static const uint8_t magic[8] = {0x89, 'F', 'L', 'Y', '\r', '\n', 0x1a, '\n'};
     fly_cursor c;
     uint8_t name[FLY_NAME_BYTES];
@@ -194,14 +197,14 @@ int fly_open(fly_file *f, const uint8_t *data, size_t size) {
     size_t offset;
     int error;
     memset(f, 0, sizeof *f);
-    f->data = data, f->size = size;
-    if (size < 32 || memcmp(data, magic, 8)) return FLY_NOT_FLY;
+    f->size = size;
+    if (given < 32 || size < given || memcmp(data, magic, 8)) return FLY_NOT_FLY;
     if (fly_u32(data + 28) != fly_crc(data, 28)) return FLY_DAMAGED;
     if (fly_u16(data + 8) != 1 || fly_u16(data + 10)) return FLY_VERSION;
     head = fly_u32(data + 12);
     if ((uint64_t)fly_u32(data + 20) << 32 != ((uint64_t)size & 0xffffffff00000000u) || fly_u32(data + 16) != (uint32_t)size)
         return FLY_DAMAGED;
-    if (head > FLY_MAX_HEAD || head > size - 32 || fly_crc(data + 32, head) != fly_u32(data + 24)) return FLY_DAMAGED;
+    if (head > FLY_MAX_HEAD || head > given - 32 || fly_crc(data + 32, head) != fly_u32(data + 24)) return FLY_DAMAGED;
     c.data = data + 32, c.at = 0, c.end = head, c.bad = 0;
     count = fly_number(&c);
     if (count > FLY_MAX_TABLES) return FLY_DAMAGED;
@@ -225,6 +228,16 @@ int fly_open(fly_file *f, const uint8_t *data, size_t size) {
     return c.at != c.end || offset != size ? FLY_DAMAGED : FLY_OK;
 }
 
+/* Read the head of a file that is in memory as a whole. */
+int fly_open(fly_file *f, const uint8_t *data, size_t size) {
+    int error = fly_open_head(f, data, size, size);
+    f->data = data;
+    return error;
+}
+
+/* Bytes of a fly_file, for callers that can't include this file. */
+size_t fly_file_bytes(void) { return sizeof(fly_file); }
+
 /* How a stream's symbols find their tables (all in one, or by the classes of row and column) and their values. */
 typedef struct {
     int32_t base, low, high;
@@ -240,66 +253,75 @@ static float fly_power(int32_t halves) { /* 2 ** (halves / 2), -60 to 60; exact 
     return halves & 1 ? 1.41421354f * power : power;
 }
 
-static uint32_t fly_context_of(const fly_context *k, uint32_t row, uint32_t column) {
-    int32_t at = k->base + (k->row ? k->row[row] : 0) + (k->column ? k->column[column] : 0);
-    return (uint32_t)(at < k->low ? k->low : at > k->high ? k->high : at);
+/* A lane's next symbol; `*more` where its state takes a word. */
+static inline uint32_t fly_next(uint32_t *state, const fly_table *table, uint32_t word, uint32_t *more) {
+    uint32_t x = *state, slot = x & (FLY_TOTAL - 1), symbol = table->lookup[slot >> FLY_BUCKET_BITS], part;
+    while (slot >= table->part[symbol + 1] >> 16) symbol++;
+    part = table->part[symbol];
+    x = (part & 65535u) * (x >> FLY_TOTAL_BITS) + slot - (part >> 16);
+    *more = x < 65536u;
+    *state = *more ? x << 16 | word : x;
+    return symbol;
+}
+
+static int32_t fly_value(uint32_t symbol) { /* 0, 1, -1, 2, -2 ... */
+    int32_t half = (int32_t)((symbol + 1) >> 1);
+    return symbol & 1 ? half : -half;
 }
 
 /* Decode n symbols; exactly one of `whole` and `real` is given, real = whole * the row's step * the column's. */
 static int fly_stream(const fly_file *f, fly_cursor *c, uint32_t n, const fly_context *k, int32_t *whole, float *real) {
     uint64_t words = fly_number(c), escapes = fly_number(c);
     uint32_t lanes = n / 2048 < 1 ? 1 : n / 2048 > 4096 ? 4096 : n / 2048;
-    uint32_t *state, lane, t = 0, row = 0, column = 0, which = 0;
-    float step = k->row_step ? k->step * fly_power(k->row_step[0]) : k->step, *across = NULL;
-    const uint8_t *word, *word_end, *escape, *escape_end, *p;
+    static const uint8_t none[2] = {0, 0};
+    uint32_t *state, more, lane, t = 0, row = 0, column, columns = k->columns ? k->columns : n;
+    float *across = NULL;
+    const uint8_t *word, *escape, *escape_end, *p;
+    const fly_table *table = &f->table[k->low];
+    size_t at = 0;
     int error = FLY_DAMAGED;
     if (c->bad || 4 * (uint64_t)lanes + 2 * words + 4 * escapes > c->end - c->at) return FLY_DAMAGED;
     p = fly_take(c, 4 * (size_t)lanes);
-    word = fly_take(c, 2 * (size_t)words), word_end = word + 2 * words;
+    word = fly_take(c, 2 * (size_t)words);
     escape = fly_take(c, 4 * (size_t)escapes), escape_end = escape + 4 * escapes;
     if (!n) return FLY_OK;
     state = malloc(lanes * sizeof *state);
-    if (k->column_step) across = malloc(k->columns * sizeof *across);
-    if (!state || (k->column_step && !across)) {
+    if (real) across = malloc(columns * sizeof *across);
+    if (!state || (real && !across)) {
         error = FLY_MEMORY;
         goto done;
     }
-    for (; across && column < k->columns; column++) across[column] = fly_power(k->column_step[column]);
-    column = 0;
+    for (column = 0; across && column < columns; column++)
+        across[column] = k->column_step ? fly_power(k->column_step[column]) : 1.0f;
     for (lane = 0; lane < lanes; lane++) state[lane] = fly_u32(p + 4 * lane);
-    while (t < n)
-        for (lane = 0; lane < lanes; lane++) {
-            const fly_table *table;
-            uint32_t x = state[lane], slot = x & (FLY_TOTAL - 1), symbol;
-            if (t < n) which = fly_context_of(k, row, column); /* what fills the last step keeps the last table */
-            table = &f->table[which];
-            symbol = table->lookup[slot];
-            x = table->freq[symbol] * (x >> FLY_TOTAL_BITS) + slot - table->start[symbol];
-            if (x < 65536u) {
-                if (word == word_end) goto done;
-                x = x << 16 | fly_u16(word);
-                word += 2;
+    for (lane = 0; t < n; row++) {
+        int32_t base = k->base + (k->row ? k->row[row] : 0);
+        float step = k->row_step ? k->step * fly_power(k->row_step[row]) : k->step;
+        for (column = 0; column < columns; column++, t++) {
+            int32_t own = base + (k->column ? k->column[column] : 0), value;
+            uint32_t symbol;
+            own = own < k->low ? k->low : own > k->high ? k->high : own;
+            table = &f->table[own];
+            symbol = fly_next(&state[lane], table, fly_u16(at < words ? word + 2 * at : none), &more);
+            at += more;
+            value = fly_value(symbol);
+            if (symbol == 2 * table->limit + 1) {
+                uint32_t u;
+                if (escape == escape_end) goto done;
+                u = fly_u32(escape);
+                memcpy(&value, &u, 4);
+                escape += 4;
             }
-            state[lane] = x;
-            if (t < n) {
-                int32_t value = symbol & 1 ? (int32_t)((symbol + 1) / 2) : -(int32_t)(symbol / 2);
-                if (symbol == 2 * table->limit + 1) {
-                    uint32_t u;
-                    if (escape == escape_end) goto done;
-                    u = fly_u32(escape);
-                    memcpy(&value, &u, 4);
-                    escape += 4;
-                }
-                if (!real) whole[t] = value;
-                else real[t] = across ? (float)value * step * across[column] : (float)value * step;
-                t++;
-                if (++column == k->columns) {
-                    column = 0, row++;
-                    if (k->row_step && t < n) step = k->step * fly_power(k->row_step[row]);
-                }
-            }
+            if (real) real[t] = (float)value * step * across[column];
+            else whole[t] = value;
+            if (++lane == lanes) lane = 0;
         }
-    if (word != word_end || escape != escape_end) goto done;
+    }
+    for (; lane && lane < lanes; lane++) { /* what fills the last step keeps the last table */
+        fly_next(&state[lane], table, fly_u16(at < words ? word + 2 * at : none), &more);
+        at += more;
+    }
+    if (at != words || escape != escape_end) goto done;
     for (lane = 0; lane < lanes; lane++)
         if (state[lane] != 65536u) goto done;
     error = FLY_OK;
@@ -323,14 +345,14 @@ static int fly_classes(const fly_file *f, fly_cursor *c, uint32_t n, uint32_t ta
     return FLY_OK;
 }
 
-static int fly_coded(const fly_file *f, const fly_record *r, float *out) {
+static int fly_coded(const fly_file *f, const fly_record *r, const uint8_t *data, float *out) {
     fly_cursor c;
     fly_context k = {0, 0, 0, 0, 0, NULL, NULL, NULL, NULL};
     int32_t *side[4] = {NULL, NULL, NULL, NULL};
     uint32_t i, bits, rows = 1, columns = 1;
     const uint8_t *p;
     int error = FLY_OK;
-    c.data = f->data + r->offset, c.at = 0, c.end = r->bytes, c.bad = 0;
+    c.data = data, c.at = 0, c.end = r->bytes, c.bad = 0;
     p = fly_take(&c, 12);
     bits = fly_u32(p);
     memcpy(&k.step, &bits, 4);
@@ -356,13 +378,20 @@ size_t fly_bytes(const fly_file *f, uint32_t index) {
     return (size_t)f->record[index].values * fly_sizes[f->record[index].dtype];
 }
 
-/* Decode tensor `index` into `out`, fly_bytes(f, index) bytes, aligned for its type; coded tensors are float. */
+/* Decode tensor `index` from its own bytes, record[index].bytes at record[index].offset of the file, into `out`:
+ * fly_bytes(f, index) bytes, aligned for its type; coded tensors are float. The checksum is the caller's to check. */
+int fly_decode_from(const fly_file *f, uint32_t index, const uint8_t *data, void *out) {
+    const fly_record *r = &f->record[index];
+    if (r->kind) return fly_coded(f, r, data, out);
+    if (r->bytes) memcpy(out, data, r->bytes);
+    return FLY_OK;
+}
+
+/* Decode tensor `index` of a file that is in memory as a whole, after its checksum. */
 int fly_decode(const fly_file *f, uint32_t index, void *out) {
     const fly_record *r = &f->record[index];
-    if (fly_crc(f->data + r->offset, r->bytes) != r->checksum) return FLY_DAMAGED;
-    if (r->kind) return fly_coded(f, r, out);
-    memcpy(out, f->data + r->offset, r->bytes);
-    return FLY_OK;
+    if (!f->data || fly_crc(f->data + r->offset, r->bytes) != r->checksum) return FLY_DAMAGED;
+    return fly_decode_from(f, index, f->data + r->offset, out);
 }
 
 #ifdef FLYDEC_MAIN

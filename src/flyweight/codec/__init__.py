@@ -17,6 +17,7 @@ from flyweight import files
 from flyweight.codec import _format, _model
 from flyweight.codec._format import CODED, RAW, Head, Record, damaged
 from flyweight.codec._model import Rounding, Steps, matrix_shape
+from flyweight.codec._native import Decoder, decoder_of
 from flyweight.codec._payload import Place, cells, decode_payloads, read_payload, write_payload
 from flyweight.codec._tables import KNOTS, Knots, Tables, fitted
 from flyweight.errors import FileError, UsageError
@@ -166,10 +167,14 @@ def encode(quantized: Quantized, description: Mapping[str, Any]) -> bytes:
 
 @dataclass(frozen=True)
 class Container:
-    """An opened ``.fly`` file: its head is read, its tensors are not."""
+    """An opened ``.fly`` file: its head is read, its tensors are not.
+
+    ``native``: the C decoder with this file's head, where it was compiled; else Python decodes.
+    """
 
     path: Path
     head: Head
+    native: Decoder | None = None
 
     @property
     def records(self) -> tuple[Record, ...]:
@@ -210,6 +215,23 @@ class Container:
             raise files.file_error(self.path, "read", error) from error
         except FileError as error:
             raise FileError(f"{self.path}: {error}") from error
+        if self.native is not None:
+            yield from self._natively(group, data)
+            return
+        yield from self._in_python(group, data)
+
+    def _natively(self, group: list[Record], data: list[bytes]) -> Iterator[tuple[str, NDArray[Any]]]:
+        places = {id(record): index for index, record in enumerate(self.records)}
+        for record, payload in zip(group, data, strict=True):
+            found = None
+            if self.native is not None and record.kind == CODED:
+                found = self.native.decode(places[id(record)], record, payload)
+            if found is None:  # kept as it is, or refused: Python says why
+                yield from self._in_python([record], [payload])
+            else:
+                yield record.name, found
+
+    def _in_python(self, group: list[Record], data: list[bytes]) -> Iterator[tuple[str, NDArray[Any]]]:
         try:
             coded = [read_payload(r, d, self.head.tables) for r, d in zip(group, data, strict=True) if r.kind == CODED]
             decoded = iter(decode_payloads(coded, self.head.tables))
@@ -245,8 +267,11 @@ def _groups(records: tuple[Record, ...]) -> Iterator[list[Record]]:
         yield group
 
 
-def open_container(path: Path) -> Container:
+def open_container(path: Path, *, native: bool = True) -> Container:
     """Read a file's head.
+
+    Args:
+        native: tensors are decoded in C where Flyweight's decoder was compiled; False: always in Python.
 
     Raises:
         FileError: missing, not a ``.fly`` file, of a later version, or damaged.
@@ -254,8 +279,11 @@ def open_container(path: Path) -> Container:
     try:
         with open(path, "rb") as handle:
             size = path.stat().st_size
-            head_bytes, checksum = _format.read_prefix(handle.read(_format.PREFIX_BYTES), size)
-            return Container(path, _format.read_head(handle.read(head_bytes), checksum, size))
+            prefix = handle.read(_format.PREFIX_BYTES)
+            head_bytes, checksum = _format.read_prefix(prefix, size)
+            head = handle.read(head_bytes)
+            read = _format.read_head(head, checksum, size)
+            return Container(path, read, decoder_of(prefix + head, size) if native else None)
     except OSError as error:
         raise files.file_error(path, "read", error) from error
     except FileError as error:
