@@ -169,3 +169,41 @@ def test_pools(op: str, window: tuple[int, int, int, bool], s: tuple[float, int,
 def test_tables(op: tuple[str, dict[str, float]], s: tuple[float, int, float, int], seed: int) -> None:
     one = One()
     one.check(op[0], [one.activation("x", (1, 3, 32, 32), s[0], s[1])], s[2], s[3], 4, seed, **op[1])
+
+
+@given(st.integers(1, 30), st.integers(1, 9), st.booleans(), st.tuples(SCALES, ZEROS, SCALES, ZEROS), SEEDS)
+@settings(max_examples=EXAMPLES, deadline=None)
+def test_products_by_a_matrix(
+    inner: int, columns: int, per_column: bool, s: tuple[float, int, float, int], seed: int
+) -> None:
+    random = np.random.default_rng(seed)
+    one = One()
+    x = one.activation("x", (4, inner), s[0], s[1])
+    steps = random.uniform(0.001, 0.05, columns if per_column else ()).astype(np.float32)
+    source = one.constant("w_q", random.integers(-127, 128, (inner, columns)).astype(np.int8))
+    axis = {"axis": 1} if per_column else {}
+    w = one.behind("w", source, one.scale("w", steps, np.zeros(steps.shape, np.int8)), **axis)
+    one.check("MatMul", [x, w], s[2] * 4, s[3], 2, seed)
+
+
+@given(st.sampled_from(["Add", "Mul"]), st.tuples(SCALES, ZEROS, SCALES, ZEROS, SCALES, ZEROS), SEEDS)
+@settings(max_examples=EXAMPLES, deadline=None)
+def test_sums_and_products_with_a_constant(op: str, s: tuple[float, int, float, int, float, int], seed: int) -> None:
+    one = One()
+    x = one.activation("a", (1, 6, 3, 5), s[0], s[1])
+    source = one.constant("c_q", np.random.default_rng(seed).integers(0, 256, (6, 1, 1)).astype(np.uint8))
+    c = one.behind("c", source, one.scale("c", s[2], np.array(s[3], np.uint8)))
+    one.check(op, [x, c], s[4], s[5], 4, seed)
+
+
+@given(st.sampled_from(["DCR", "CRD"]), st.tuples(SCALES, ZEROS), SEEDS)
+@settings(max_examples=EXAMPLES, deadline=None)
+def test_moves(mode: str, s: tuple[float, int], seed: int) -> None:
+    one = One()
+    x = one.activation("x", (1, 8, 3, 5), *s)
+    one.nodes.append(helper.make_node("DepthToSpace", [x], ["wide"], blocksize=2, mode=mode))
+    names = [
+        one.constant(name, np.array(v, np.int64))
+        for name, v in (("from", [1, 0]), ("to", [-1, 9]), ("axes", [2, 3]), ("by", [1, 2]))
+    ]
+    one.check("Slice", ["wide", *names], *s, 4, seed)
