@@ -1,7 +1,7 @@
 """Write docs/support.md: every network of the zoo in every runtime, as it was measured.
 
 python tools/support_page.py            # write
-python tools/support_page.py --check    # exit 1 where docs/support.md is not what benchmarks/results/support.json says
+python tools/support_page.py --check    # exit 1 where docs/support.md is not what the results say
 """
 
 from __future__ import annotations
@@ -15,18 +15,22 @@ from typing import Any
 from flyweight.zoo import ZOO
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGE, RESULT = ROOT / "docs" / "support.md", ROOT / "benchmarks" / "results" / "support.json"
+PAGE = ROOT / "docs" / "support.md"
+# the whole zoo in the runtimes of the core; members of many families in the others, some from environments of their own
+RESULTS = tuple(ROOT / "benchmarks" / "results" / name for name in ("support.json", "support_mobile.json"))
 HEAD = """# The zoo in every runtime
 
-<!-- written by tools/support_page.py from benchmarks/results/support.json -->
+<!-- written by tools/support_page.py from benchmarks/results/support.json and support_mobile.json -->
 
 Each network of the zoo, at its own input size and with norms as after training, is exported in float32 to each
 runtime, and the file's outputs are compared with PyTorch's on noise and on two satellite tiles. A figure is the
 largest difference over PyTorch's largest output; up to {allowed:.0e} counts as equal. What is refused, differs or
-crashes stands below with the reason. `·` has not been measured yet.
+crashes stands below with the reason. `·` has not been measured yet. Core ML runs on Apple's systems only: `converted`
+says that its package was made and read back with the operators, the input and the output that were converted, and that
+nothing is known of what it computes.
 
 ```console
-$ flyweight bench squeezenet_1.1 --runtimes onnxruntime,ncnn,openvino,mnn
+$ flyweight bench squeezenet_1.1 --runtimes onnxruntime,ncnn,openvino,mnn,litert,executorch
 ```
 
 `python -m benchmarks.support` measures what is missing, `python tools/support_page.py` writes this page. Measured
@@ -46,8 +50,9 @@ def main(arguments: Sequence[str]) -> int:
 
 def page() -> str:
     """Return the page's text."""
-    result = json.loads(RESULT.read_text(encoding="utf-8"))
-    rows = {(row["network"], row["runtime"]): row for row in result["rows"]}
+    results = [json.loads(path.read_text(encoding="utf-8")) for path in RESULTS]
+    rows = {(row["network"], row["runtime"]): row for result in reversed(results) for row in result["rows"]}
+    result = {**results[0], "rows": [rows[key] for key in sorted(rows)]}
     runtimes = list(dict.fromkeys(row["runtime"] for row in result["rows"]))
     runtimes.sort(key=lambda name: -sum(1 for _, runtime in rows if runtime == name))
     versions = ", ".join(sorted({f"{row['runtime']} {row['version']}" for row in result["rows"]}))
@@ -58,10 +63,10 @@ def page() -> str:
 
 def summary(rows: dict[tuple[str, str], dict[str, Any]], runtimes: Sequence[str]) -> str:
     """Return a line per runtime: how many networks are equal, differ, are refused or crash, and how many are left."""
-    lines = ["| runtime | measured | equal | refused | differ | crash |", "|---|---|---|---|---|---|"]
+    lines = ["| runtime | measured | equal | converted | refused | differ | crash |", "|---|---|---|---|---|---|---|"]
     for runtime in runtimes:
         own = [row["outcome"] for (_, name), row in rows.items() if name == runtime]
-        counts = [own.count(outcome) for outcome in ("equal", "refused", "differs", "crashed")]
+        counts = [own.count(outcome) for outcome in ("equal", "converted", "refused", "differs", "crashed")]
         lines.append(f"| {runtime} | {len(own)} of {len(ZOO.origins)} | {' | '.join(map(str, counts))} |")
     return "\n".join(lines) + "\n\n"
 
@@ -89,13 +94,15 @@ def cell(row: dict[str, Any] | None) -> str:
         return "·"
     if row["outcome"] == "equal":
         return f"{row['largest_difference']:.1e}"
+    if row["outcome"] == "converted":
+        return "converted"
     figure = f" {row['largest_difference']:.1e}" if "largest_difference" in row else ""
     return f"**{row['outcome']}**{figure}"
 
 
 def refusals(rows: Sequence[dict[str, Any]]) -> str:
     """Return the reasons of all that is not equal."""
-    told = [row for row in rows if row["outcome"] != "equal"]
+    told = [row for row in rows if row["outcome"] not in ("equal", "converted")]
     if not told:
         return ""
     lines = ["", "## What is not equal, and why", "", "| network | runtime | why |", "|---|---|---|"]

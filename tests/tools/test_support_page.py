@@ -1,4 +1,4 @@
-"""docs/support.md is what benchmarks/results/support.json says."""
+"""docs/support.md is what the results in benchmarks/results say."""
 
 from flyweight.zoo import ZOO
 from tools import support_page
@@ -23,3 +23,8 @@ def test_what_differs_shows_by_how_much_and_why() -> None:
     assert support_page.cell(row("differs", largest_difference=0.0123)) == "**differs** 1.2e-02"
     assert "operator A \\| B" in support_page.refusals([row("differs", reason="operator A | B")])
     assert support_page.refusals([row("equal", largest_difference=1e-6)]) == ""
+
+
+def test_what_was_only_converted_is_no_figure_and_no_refusal() -> None:
+    assert support_page.cell(row("converted", reason="Core ML runs on Apple's systems only")) == "converted"
+    assert support_page.refusals([row("converted", reason="Core ML runs on Apple's systems only")]) == ""

@@ -9,7 +9,7 @@ import click
 from flyweight.cli._command import command, counts, model_options, names
 from flyweight.errors import UsageError, unknown_name
 
-_ALIASES = {"onnx": "onnxruntime", "ort": "onnxruntime"}
+_ALIASES = {"onnx": "onnxruntime", "ort": "onnxruntime", "tflite": "litert"}
 PRECISIONS = ("fp32", "fp16", "int8")
 MOST_IMAGES = 1024
 

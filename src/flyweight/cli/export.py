@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
     from flyweight.contracts import Artifact, Candidate
 
-_ALIASES = {"onnx": "onnxruntime", "ort": "onnxruntime"}  # what people call the format -> the runtime that writes it
+# what people call the format -> the runtime that writes it
+_ALIASES = {"onnx": "onnxruntime", "ort": "onnxruntime", "tflite": "litert"}
 PRECISIONS = ("fp32", "fp16", "int8")
 
 
