@@ -73,23 +73,21 @@ def against_onnxruntime(
         DataError: no image, or an input that does not fit.
         MeasurementError: ONNX Runtime can't load the file.
     """
-    plain, watched, fused = _sessions(program)
+    sessions = _sessions(program)
     found: dict[Mode, Comparison] = {}
-    entries = [port.quantized for port in program.entries]
-    names = [value.name for value in watched.get_outputs()]
-    outputs = [value.name for value in plain.get_outputs()]
     for image in images:
         feeds = {name: np.ascontiguousarray(value) for name, value in image.items()}
-        theirs = dict(zip(names, _run(program, watched, names, feeds), strict=True))
-        expected = dict(zip(outputs, _run(program, plain, outputs, feeds), strict=True))
-        intact = all(np.array_equal(expected[name], theirs[name]) for name in outputs)
-        seen = _kept(program, theirs)
+        expected = _run(program, sessions.plain, feeds)
+        begun = _run(program, sessions.head, feeds) if sessions.head else {}
+        theirs = _run(program, sessions.watched, {**feeds, **{name: begun[name] for name in sessions.fed}})
+        intact = all(np.array_equal(value, theirs[name]) for name, value in expected.items())
+        seen = _kept(program, {**begun, **theirs})
         inputs = _entries(program, feeds, seen)
-        apart = sum(int((inputs[name] != seen[name]).sum()) for name in entries if name in seen)
+        apart = sum(int((inputs[name] != seen[name]).sum()) for name in inputs if name in seen)
         for mode in modes:
             free = run(program, inputs, mode)
             alone = run(program, inputs, mode, given={**free, **seen})
-            rows = [_difference(step, fused, seen, free, alone) for step in program.steps]
+            rows = [_difference(step, sessions.makers, seen, free, alone) for step in program.steps]
             pairs = [(expected[n], value) for n, value in outputs_of(program, free).items() if n in expected]
             size, unequal = sum(a.size for a, _ in pairs), sum(int((a != b).sum()) for a, b in pairs)
             one = Comparison(mode, 1, tuple(rows), apart, size, unequal, intact)
@@ -146,12 +144,26 @@ def _joined(a: Comparison, b: Comparison) -> Comparison:
     )  # fmt: skip
 
 
-def _sessions(program: Program) -> tuple[Any, Any, dict[str, str]]:
-    """Return the file's session, one that shows all 8-bit tensors, and the operator that makes each tensor.
+@dataclass(frozen=True)
+class _Sessions:
+    """What ONNX Runtime is asked through.
 
-    The second runs the graph that ONNX Runtime itself wrote after fusing: asking for more outputs before would keep
-    it from fusing.
+    Attributes:
+        plain: the file, as an application runs it. head: the same, showing what a float head ends in; None without one.
+        watched: the graph that ONNX Runtime itself wrote after fusing, showing all 8-bit tensors; to ask the file for
+            them would keep it from fusing. fed: those that it takes from ``head``: a float head computed on its own
+            may take other kernels, whose sums end in other bits.
+        makers: the operator that makes each tensor there.
     """
+
+    plain: Any
+    head: Any
+    watched: Any
+    fed: tuple[str, ...]
+    makers: Mapping[str, str]
+
+
+def _sessions(program: Program) -> _Sessions:
     try:
         import onnx
         import onnxruntime
@@ -160,21 +172,48 @@ def _sessions(program: Program) -> tuple[Any, Any, dict[str, str]]:
             'comparing needs onnxruntime. Install it with: pip install "flyweight[onnxruntime]"'
         ) from error
     data = files.read_bytes(program.path, MAX_BYTES)
+    levels = onnxruntime.GraphOptimizationLevel
     with tempfile.TemporaryDirectory() as scratch:
         optimized = Path(scratch) / "fused.onnx"
-        levels = onnxruntime.GraphOptimizationLevel
         plain = _session(program, data, levels.ORT_ENABLE_ALL, None)
         _session(program, data, levels.ORT_ENABLE_EXTENDED, optimized)  # without layouts, in which axes change places
         proto = onnx.load(optimized)
     makers = {name: node.op_type for node in proto.graph.node for name in node.output}
-    outputs = {value.name for value in proto.graph.output}
-    tensors = [port.quantized for port in program.entries] + [step.output for step in program.steps]
-    given = {value.name for value in proto.graph.input}
-    for name in dict.fromkeys(tensors):
-        if name in makers and name not in outputs | given:
-            proto.graph.output.append(onnx.ValueInfoProto(name=name))
+    behind = [port.quantized for port in program.entries if port.tensor not in program.inputs]
+    fed = [name for name in behind if name in makers]
+    _show(proto, [*(port.quantized for port in program.entries), *(step.output for step in program.steps)], makers)
+    _feed(proto, fed)
     watched = _session(program, proto.SerializeToString(), levels.ORT_DISABLE_ALL, None)
-    return plain, watched, makers
+    head = None
+    if behind:
+        shown = onnx.load_from_string(data)
+        _show(shown, behind, {name: "" for node in shown.graph.node for name in node.output})
+        head = _session(program, shown.SerializeToString(), levels.ORT_ENABLE_ALL, None)
+    return _Sessions(plain, head, watched, tuple(fed), makers)
+
+
+def _show(proto: Any, names: Iterable[str], made: Mapping[str, str]) -> None:
+    """Make tensors outputs of the graph."""
+    known = {value.name for value in proto.graph.output}
+    for name in dict.fromkeys(names):
+        if name in made and name not in known:
+            proto.graph.output.append(type(proto.graph.output[0])(name=name))
+
+
+def _feed(proto: Any, names: Sequence[str]) -> None:
+    """Turn tensors into inputs of the graph."""
+    from onnx import TensorProto, helper
+
+    kept = [node for node in proto.graph.node if not set(node.output) & set(names)]
+    zeros = {node.output[0]: node.input[2] for node in proto.graph.node if node.op_type == "QuantizeLinear"}
+    types = {tensor.name: tensor.data_type for tensor in proto.graph.initializer}
+    for name in names:
+        kind = types.get(zeros.get(name, ""), TensorProto.UINT8)
+        proto.graph.input.append(helper.make_tensor_value_info(name, kind, None))
+    shown = [value for value in proto.graph.output if value.name not in names]
+    del proto.graph.node[:], proto.graph.output[:]
+    proto.graph.node.extend(kept)
+    proto.graph.output.extend(shown)
 
 
 def _session(program: Program, data: bytes, level: Any, optimized: Path | None) -> Any:
@@ -192,9 +231,12 @@ def _session(program: Program, data: bytes, level: Any, optimized: Path | None) 
         raise MeasurementError(f"{program.path}: ONNX Runtime can't load it ({error}).") from error
 
 
-def _run(program: Program, session: Any, wanted: list[str], feeds: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
+def _run(program: Program, session: Any, feeds: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """Return all outputs of a session by name."""
+    names = [value.name for value in session.get_outputs()]
+    wanted = {value.name for value in session.get_inputs()}
     try:
-        found: list[NDArray[Any]] = session.run(wanted, feeds)
+        made = session.run(names, {name: value for name, value in feeds.items() if name in wanted})
     except Exception as error:  # onnxruntime's own
         raise DataError(f"{program.path}: ONNX Runtime can't take this input ({error}).") from error
-    return found
+    return dict(zip(names, made, strict=True))
