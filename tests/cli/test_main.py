@@ -98,7 +98,7 @@ def test_module_can_be_run() -> None:
 def test_misspelt_command_is_wrong_use_and_gets_the_nearest() -> None:
     result = run("profle")
     assert result.exit_code == 2
-    assert result.stderr.startswith("Error: no command is named 'profle'. Did you mean profile?")
+    assert result.stderr.startswith("Error: no command is named 'profle'. Did you mean profile")
 
 
 def test_misspelt_option_gets_the_nearest() -> None:

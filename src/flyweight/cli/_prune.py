@@ -1,0 +1,178 @@
+"""The steps of ``flyweight prune``, and what it prints."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, cast
+
+from flyweight.cli._tables import si
+from flyweight.errors import UsageError
+
+if TYPE_CHECKING:
+    from flyweight.contracts import Candidate, Progress
+    from flyweight.prune import Evidence, Goal, Layer, Plan
+
+COLUMNS = ("layer", "channels", "left", "%")
+BATCH = 16
+
+
+@dataclass(frozen=True)
+class Images:
+    """Where a criterion's images come from, how many, and the seed of the random one."""
+
+    data: str | None
+    count: int
+    seed: int
+
+
+@dataclass(frozen=True)
+class Done:
+    """A pruned network.
+
+    Attributes:
+        module: the network. plan: what went.
+        difference: of its outputs from the original's with those channels at zero, over the largest; measured.
+    """
+
+    module: Any
+    plan: Plan
+    difference: float
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain data for JSON."""
+        plan = self.plan
+        return {
+            "goal": asdict(plan.goal), "criterion": plan.criterion, "share": plan.share, "reached": plan.reached,
+            "macs": plan.macs, "params": plan.params, "layers": [asdict(layer) for layer in plan.layers],
+            "difference_from_zeroed": self.difference,
+        }  # fmt: skip
+
+
+def goal(keep_macs: float | None, keep_params: float | None, scope: str, multiple: int) -> Goal:
+    """Return what the options ask for; both shares at once are wrong use."""
+    from flyweight.prune import Goal
+
+    if keep_macs is not None and keep_params is not None:
+        raise UsageError("--keep-macs and --keep-params are two goals. Give one of them.")
+    share, measure = (keep_params, "params") if keep_params is not None else (keep_macs or 0.5, "macs")
+    of, where = cast(Literal["macs", "params"], measure), cast(Literal["global", "local"], scope)
+    return Goal(share, of, where, multiple)
+
+
+def path_for(candidate: Candidate, model: str, out: Path | None) -> Path:
+    """Return the file to write; a network without a spec can't be saved."""
+    if candidate.spec is None:
+        raise UsageError(
+            f"{model} has no spec, so that its file could not be opened again. Add --dry-run to see what would go, or "
+            "prune it in Python: flyweight.prune.prune."
+        )
+    return out or Path(f"{candidate.spec.name}-pruned.safetensors")
+
+
+def pruned(candidate: Candidate, wanted: Goal, criterion: str, images: Images, progress: Progress) -> Done:
+    """Return the network without its least important channels, compared with the one that has them at zero."""
+    import torch
+
+    from flyweight.evaluate import example_input
+    from flyweight.prune import difference, prune, silenced
+
+    example = example_input(candidate)
+    found = prune(candidate.module, example, wanted, criterion, _evidence(candidate, criterion, images, progress))
+    dead = silenced(candidate.module, found.plan.coupling, found.plan.removed)
+    noise = torch.randn(example.shape, generator=torch.Generator().manual_seed(images.seed))
+    return Done(found.module, found.plan, difference(dead, found.module, noise))
+
+
+def _evidence(candidate: Candidate, criterion: str, images: Images, progress: Progress) -> Evidence:
+    """Return images spread evenly over the training split, and their task's loss, where the criterion needs them."""
+    from flyweight.prune import CRITERIA, Evidence
+
+    if not CRITERIA[criterion].needs_data:
+        return Evidence(seed=images.seed)
+    if images.data is None:
+        raise UsageError(f"--criterion {criterion} looks at images and their targets. Add --data.")
+    import numpy as np
+    import torch
+
+    from flyweight.build import box_code
+    from flyweight.data import load_dataset
+    from flyweight.evaluate import preprocess
+    from flyweight.tasks import TASKS
+
+    dataset, spec = load_dataset(images.data), candidate.spec
+    if spec is not None and spec.task != dataset.task:
+        raise UsageError(f"MODEL is of task '{spec.task}', but '{dataset.name}' is for '{dataset.task}'.")
+    task = TASKS.get(dataset.task).fitted(box_code(spec) if spec is not None and spec.task == "detect" else None)
+    chosen = np.unique(np.linspace(0, len(dataset.train) - 1, min(images.count, len(dataset.train))).astype(int))
+    batches = []
+    for at in range(0, len(chosen), BATCH):
+        pairs = [dataset.train[int(i)] for i in chosen[at : at + BATCH]]
+        inputs = np.concatenate([preprocess(image[None], candidate.preprocessing) for image, _ in pairs])
+        targets = task.batch([target for _, target in pairs])
+        batches.append((torch.from_numpy(inputs), torch.from_numpy(targets)))
+    progress.say(f"judged by {len(chosen)} training images of {dataset.name}")
+    return Evidence(batches, lambda outputs, targets: task.loss(outputs, targets), images.seed)
+
+
+def save(path: Path, candidate: Candidate, done: Done) -> None:
+    """Write the pruned network with its spec, as ``flyweight train`` does."""
+    from flyweight.contracts import Change
+    from flyweight.saved import save_candidate
+
+    plan = done.plan
+    if plan.removed:
+        change = Change(
+            transform="prune_channels",
+            settings={**asdict(plan.goal), "criterion": plan.criterion},
+            layers=tuple(layer.layer for layer in plan.layers if layer.after < layer.before),
+            before=f"{plan.params[0]:,} parameters",
+            after=f"{plan.params[1]:,} parameters; {len(plan.removed)} channels pruned, chosen by {plan.criterion}",
+        )
+        candidate = candidate.having(change, module=done.module)
+    save_candidate(path, candidate)
+
+
+def rows(plan: Plan) -> list[list[str]]:
+    """Return a row for every layer that makes channels."""
+    return [
+        [layer.layer, str(layer.before), str(layer.after), f"{100 * layer.after / layer.before:.0f}"]
+        for layer in plan.layers
+    ]
+
+
+def lines(done: Done, path: Path | None) -> Iterator[str]:
+    """Yield the sums, how exact it is, and what was left whole."""
+    plan = done.plan
+    for name, (before, after) in (("MACs", plan.macs), ("parameters", plan.params)):
+        yield f"{name}, counted: {si(before)} -> {si(after)}, {100 * after / before:.1f} % left"
+    narrower = sum(layer.after < layer.before for layer in plan.layers)
+    yield f"{len(plan.removed):,} channels of {narrower} of {len(plan.layers)} layers, chosen by {plan.criterion}"
+    yield (
+        f"outputs differ by {done.difference:.1e} of the largest from those with these channels at zero "
+        "(measured, one image of noise)"
+    )
+    for layers in _alike(plan):
+        more = f" ({len(layers) - 1} more alike)" if len(layers) > 1 else ""
+        yield f"left whole: {layers[0].layer}: {layers[0].why}{more}"
+    yield f"written: {path}" if path else "nothing was written"
+
+
+def _alike(plan: Plan) -> list[list[Layer]]:
+    """Return the layers left whole, by their reasons; those that only name other layers are alike."""
+    found: dict[str, list[Layer]] = {}
+    for layer in plan.left_whole:
+        found.setdefault(re.sub(r"'[^']*'", "''", layer.why), []).append(layer)
+    return list(found.values())
+
+
+def shortfall(plan: Plan) -> str:
+    """Say that the goal was not reached, and what may help."""
+    of = {"macs": "MACs", "params": "parameters"}[plan.goal.measure]
+    finer = " A smaller --multiple leaves less." if plan.goal.multiple > 1 else ""
+    return (
+        f"{100 * plan.share:.1f} % of the {of} are left, not {100 * plan.goal.share:g} %: every layer keeps at least a "
+        f"tenth of its channels, and some can't lose any.{finer}"
+    )
