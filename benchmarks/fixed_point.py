@@ -115,7 +115,7 @@ def _nets(options: argparse.Namespace) -> list[Net]:
 def _quantized(net: Net, calibration: Inputs, folder: Path) -> dict[str, Path]:
     """Write the network in both forms; the export's is left out where a float operator stands in its middle."""
     whole = folder / f"{net.name}.whole.onnx"
-    _quantize_whole(net.candidate, calibration, whole)
+    quantize_whole(net.candidate, calibration, whole)
     found = {"whole": whole}
     if net.name != "mobilenet_v3_small_1.0":  # its last h-swish goes to the mean in float
         exported = folder / f"{net.name}.exported.onnx"
@@ -125,7 +125,8 @@ def _quantized(net: Net, calibration: Inputs, folder: Path) -> dict[str, Path]:
     return found
 
 
-def _quantize_whole(candidate: Candidate, calibration: Inputs, path: Path) -> None:
+def quantize_whole(candidate: Candidate, calibration: Inputs, path: Path) -> None:
+    """Write a network whose every operator is quantized, uint8 activations, int8 weights per channel."""
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process
 

@@ -197,6 +197,8 @@ class GlobalAverage:
 
     Source: ONNX Runtime ``core/mlas/lib/qlgavgpool.cpp``; rounding as ``Convolution``. ONNX Runtime has no integer
     ``ReduceMean``: it sums floats in an order of its own, so that a result next to a tie may round the other way.
+    ``gemmlowp``: the multiplier of scale x / scale y, divided by the count and cut off (``divided``). Source:
+    TensorFlow Lite, ``kernels/internal/reference/reduce.h``, ``QuantizedMeanOrSum``.
     """
 
     axes: tuple[int, ...]
@@ -204,13 +206,15 @@ class GlobalAverage:
     zero_point: int
     count: int
     factor: Factor
+    divided: Factor
     target: Target
 
     def run(self, inputs: Sequence[Bytes], mode: Mode) -> Bytes:
         """Return the means."""
         total = inputs[0].astype(np.int32).sum(axis=self.axes, keepdims=self.keep, dtype=np.int32)
         total = total - np.int32(self.zero_point * self.count)
-        return self.target.saturate(self.factor.apply(total, mode))
+        ratio = self.divided if mode == "gemmlowp" else self.factor
+        return self.target.saturate(ratio.apply(total, mode))
 
 
 @dataclass(frozen=True)

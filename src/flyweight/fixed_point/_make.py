@@ -21,6 +21,7 @@ from flyweight.fixed_point._requantize import MULTIPLIER_BITS, Target, factor
 from flyweight.fixed_point._scales import (
     Constant,
     Scale,
+    divided_factor,
     fraction,
     mean_factor,
     product_factor,
@@ -214,7 +215,8 @@ def _mean(site: Site, axes: tuple[int, ...], keep: bool) -> kernels.GlobalAverag
         raise site.error("the size of what it averages is free. Export it with a fixed size")
     count = int(np.prod(sizes))
     ratio = mean_factor(source.scale, site.target.scale, np.array([count]), site.name)
-    return kernels.GlobalAverage(axes, keep, source.zero_point, count, ratio, site.target)
+    divided = divided_factor(source.scale, site.target.scale, count, site.name)
+    return kernels.GlobalAverage(axes, keep, source.zero_point, count, ratio, divided, site.target)
 
 
 def _average_pool(site: Site) -> Made:

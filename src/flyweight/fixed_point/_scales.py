@@ -67,6 +67,16 @@ def mean_factor(source: np.float32, target: np.float32, counts: NDArray[np.int64
     return factor((source / (target * counts.astype(np.float32))).astype(np.float32), exact, where)
 
 
+def divided_factor(source: np.float32, target: np.float32, count: int, where: str) -> Factor:
+    """Return TensorFlow Lite's factor of a mean: the multiplier of ``source / target``, divided by the count, cut off.
+
+    Raised by as many bits as the count has before it is divided, so that it keeps 30 or 31.
+    """
+    ratio = factor(np.array([source / target], np.float32), [fraction(source) / fraction(target)], where)
+    bits = count.bit_length() - 1
+    return Factor(ratio.scale / np.float32(count), (ratio.multiplier << bits) // count, ratio.shift + bits)
+
+
 def sum_constants(a: Scale, b: Scale, target: Target) -> tuple[np.float32, np.float32, np.float32]:
     """Return ``QLinearAdd``'s float32 constants: both ratios, and ``zero c - (ratio a * zero a + ratio b * zero b)``.
 
