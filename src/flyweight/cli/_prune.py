@@ -74,16 +74,12 @@ def path_for(candidate: Candidate, model: str, out: Path | None) -> Path:
 
 def pruned(candidate: Candidate, wanted: Goal, criterion: str, images: Images, progress: Progress) -> Done:
     """Return the network without its least important channels, compared with the one that has them at zero."""
-    import torch
-
     from flyweight.evaluate import example_input
-    from flyweight.prune import difference, prune, silenced
+    from flyweight.prune import inexactness, prune
 
     example = example_input(candidate)
     found = prune(candidate.module, example, wanted, criterion, _evidence(candidate, criterion, images, progress))
-    dead = silenced(candidate.module, found.plan.coupling, found.plan.removed)
-    noise = torch.randn(example.shape, generator=torch.Generator().manual_seed(images.seed))
-    return Done(found.module, found.plan, difference(dead, found.module, noise))
+    return Done(found.module, found.plan, inexactness(candidate.module, example, found, images.seed))
 
 
 def _evidence(candidate: Candidate, criterion: str, images: Images, progress: Progress) -> Evidence:
@@ -95,7 +91,6 @@ def _evidence(candidate: Candidate, criterion: str, images: Images, progress: Pr
     if images.data is None:
         raise UsageError(f"--criterion {criterion} looks at images and their targets. Add --data.")
     import numpy as np
-    import torch
 
     from flyweight.build import box_code
     from flyweight.data import load_dataset
@@ -111,8 +106,7 @@ def _evidence(candidate: Candidate, criterion: str, images: Images, progress: Pr
     for at in range(0, len(chosen), BATCH):
         pairs = [dataset.train[int(i)] for i in chosen[at : at + BATCH]]
         inputs = np.concatenate([preprocess(image[None], candidate.preprocessing) for image, _ in pairs])
-        targets = task.batch([target for _, target in pairs])
-        batches.append((torch.from_numpy(inputs), torch.from_numpy(targets)))
+        batches.append((inputs, task.batch([target for _, target in pairs])))
     progress.say(f"judged by {len(chosen)} training images of {dataset.name}")
     return Evidence(batches, lambda outputs, targets: task.loss(outputs, targets), images.seed)
 

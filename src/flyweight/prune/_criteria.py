@@ -29,7 +29,7 @@ class Evidence:
     """What criteria judge by, besides weights.
 
     Attributes:
-        batches: inputs (a tensor, or a tuple of arguments) and targets.
+        batches: inputs (a tensor or array, or a tuple of them) and targets (a tensor or array).
         loss: of outputs and targets, a scalar.
         seed: of random choices.
     """
@@ -152,10 +152,11 @@ def _taylor(module: nn.Module, coupling: Coupling, evidence: Evidence) -> Floats
     gates = list(_gates(coupling))
     total = np.zeros(len(coupling.groups))
     for inputs, targets in evidence.batches:
+        arguments = tuple(map(torch.as_tensor, inputs if isinstance(inputs, tuple) else (inputs,)))
         with torch.enable_grad():
-            outputs = own(*inputs) if isinstance(inputs, tuple) else own(inputs)
             assert evidence.loss is not None  # group_scores has looked
-            gradients = torch.autograd.grad(evidence.loss(outputs, targets), list(params.values()), allow_unused=True)
+            loss = evidence.loss(own(*arguments), torch.as_tensor(targets))
+            gradients = torch.autograd.grad(loss, list(params.values()), allow_unused=True)
         slopes = dict(zip(params, gradients, strict=True))
         change = np.zeros(len(coupling.groups))
         for axis in gates:

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from flyweight._meta import staged
 from flyweight.coupling import Coupling, couple, divergence
@@ -17,11 +18,12 @@ from flyweight.graph import Graph, Node
 from flyweight.prune._choose import Goal, chosen, sets_of, too_large
 from flyweight.prune._cost import Cost
 from flyweight.prune._criteria import Evidence, Floats, group_scores
+from flyweight.prune._silence import difference, silenced
 from flyweight.prune._surgery import without
 from flyweight.prune._units import Units, units_of
 from flyweight.trace import Example, trace
 
-__all__ = ["Layer", "Plan", "Pruned", "plan", "prune"]
+__all__ = ["Layer", "Plan", "Pruned", "inexactness", "plan", "prune"]
 
 NO_EVIDENCE = Evidence()
 OUTPUT = "they are the network's output"
@@ -113,6 +115,19 @@ def prune(
     """Return a copy of a network without the channels that ``plan`` says; arguments and errors are its."""
     made = plan(module, example, goal, criterion, evidence)
     return Pruned(without(module, made.coupling, made.removed), made)
+
+
+def inexactness(module: nn.Module, example: Tensor, pruned: Pruned, seed: int = 0) -> float:
+    """Return how far a pruned network's outputs are from ``module``'s with those channels at zero, over the largest.
+
+    Args:
+        module: the network that was pruned. pruned: what came of it.
+        example: the shape and dtype of the noise that both are run on.
+        seed: of the noise.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    noise = torch.randn(example.shape, dtype=example.dtype, generator=generator)
+    return difference(silenced(module, pruned.plan.coupling, pruned.plan.removed), pruned.module, noise)
 
 
 def plan(
