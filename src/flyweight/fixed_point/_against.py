@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from flyweight import files
 from flyweight.errors import DataError, MeasurementError, RuntimeMissingError
-from flyweight.fixed_point._read import MAX_BYTES, Program, Step
+from flyweight.fixed_point._read import MAX_BYTES, MOVES, Program, Step
 from flyweight.fixed_point._requantize import Mode
 from flyweight.fixed_point._run import outputs_of, quantized_inputs, run
 
@@ -23,7 +23,7 @@ class Difference:
     """One step's output against ONNX Runtime's.
 
     Attributes:
-        runtime_op: the operator ONNX Runtime ran there; QuantizeLinear means that it computed in float before.
+        runtime_op: the operator ONNX Runtime ran there, ``float`` where it computed in float and quantized that.
         elements, differing: compared, unequal. largest: of their differences, in steps of 8 bits (LSB).
         alone: elements that differ where the step is given ONNX Runtime's own inputs. alone_largest: likewise.
     """
@@ -119,15 +119,23 @@ def _kept(program: Program, theirs: Mapping[str, NDArray[Any]]) -> dict[str, NDA
     return {name: theirs[name] for name in names if name in theirs}
 
 
-def _difference(step: Step, fused: Mapping[str, str], seen: Any, free: Any, alone: Any) -> Difference:
+def _difference(step: Step, fused: Mapping[str, tuple[str, str]], seen: Any, free: Any, alone: Any) -> Difference:
     if step.output not in seen:
         return Difference(step.name, step.op, "none of its own", 0, 0, 0, 0, 0)
     expected = seen[step.output].astype(np.int32)
     first, second = (np.abs(one[step.output].astype(np.int32) - expected) for one in (free, alone))
     return Difference(
-        step.name, step.op, fused[step.output], expected.size, int((first > 0).sum()), int(first.max(initial=0)),
+        step.name, step.op, _runtime_op(step, fused), expected.size, int((first > 0).sum()), int(first.max(initial=0)),
         int((second > 0).sum()), int(second.max(initial=0)),
     )  # fmt: skip
+
+
+def _runtime_op(step: Step, fused: Mapping[str, tuple[str, str]]) -> str:
+    """Return what ONNX Runtime ran for a step, looking through moves that ours did along with it."""
+    op, source = fused[step.output]
+    while op in MOVES and op != step.op and source in fused:
+        op, source = fused[source]
+    return "float" if op == "QuantizeLinear" and step.op != op else op
 
 
 def _joined(a: Comparison, b: Comparison) -> Comparison:
@@ -153,14 +161,14 @@ class _Sessions:
         watched: the graph that ONNX Runtime itself wrote after fusing, showing all 8-bit tensors; to ask the file for
             them would keep it from fusing. fed: those that it takes from ``head``: a float head computed on its own
             may take other kernels, whose sums end in other bits.
-        makers: the operator that makes each tensor there.
+        makers: the operator that makes each tensor there, and its first input.
     """
 
     plain: Any
     head: Any
     watched: Any
     fed: tuple[str, ...]
-    makers: Mapping[str, str]
+    makers: Mapping[str, tuple[str, str]]
 
 
 def _sessions(program: Program) -> _Sessions:
@@ -178,7 +186,7 @@ def _sessions(program: Program) -> _Sessions:
         plain = _session(program, data, levels.ORT_ENABLE_ALL, None)
         _session(program, data, levels.ORT_ENABLE_EXTENDED, optimized)  # without layouts, in which axes change places
         proto = onnx.load(optimized)
-    makers = {name: node.op_type for node in proto.graph.node for name in node.output}
+    makers = {name: (node.op_type, node.input[0]) for node in proto.graph.node for name in node.output}
     behind = [port.quantized for port in program.entries if port.tensor not in program.inputs]
     fed = [name for name in behind if name in makers]
     _show(proto, [*(port.quantized for port in program.entries), *(step.output for step in program.steps)], makers)
@@ -187,12 +195,12 @@ def _sessions(program: Program) -> _Sessions:
     head = None
     if behind:
         shown = onnx.load_from_string(data)
-        _show(shown, behind, {name: "" for node in shown.graph.node for name in node.output})
+        _show(shown, behind, [name for node in shown.graph.node for name in node.output])
         head = _session(program, shown.SerializeToString(), levels.ORT_ENABLE_ALL, None)
     return _Sessions(plain, head, watched, tuple(fed), makers)
 
 
-def _show(proto: Any, names: Iterable[str], made: Mapping[str, str]) -> None:
+def _show(proto: Any, names: Iterable[str], made: Collection[str]) -> None:
     """Make tensors outputs of the graph."""
     known = {value.name for value in proto.graph.output}
     for name in dict.fromkeys(names):
