@@ -48,7 +48,9 @@ def fixed_point(
     json_file: Path | None,
     quiet: bool,
 ) -> None:
-    """Run MODEL, a quantized ONNX file (QDQ form), in integers alone.
+    """Run MODEL, a quantized ONNX file, in integers alone.
+
+    MODEL is in QDQ form, as export --precision int8 writes it.
 
     Every tensor is compared with ONNX Runtime's, under three rounding rules:
     onnxruntime (its own: no element may differ), shift (a multiplier of 31 bits

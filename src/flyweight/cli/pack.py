@@ -50,7 +50,7 @@ def pack(
     images: int,
     quiet: bool,
 ) -> None:
-    """Write MODEL as one small file that gives back a running network.
+    """Write MODEL as one small file that gives the network back.
 
     Weights are rounded by what they do to the outputs, each making good for the
     errors of others, and coded; architecture, preprocessing and class names

@@ -19,7 +19,7 @@ from flyweight.cli._command import command
 @click.argument("name", required=False)
 @click.argument("python", type=click.Path(path_type=Path), required=False)
 def runtimes(action: str | None, name: str | None, python: Path | None) -> None:
-    """List the runtimes, or name the Python that one of them lives in.
+    """List the runtimes, or name the Python that one lives in.
 
     Without an ACTION: every runtime with its version, or what to install.
 
