@@ -6,7 +6,7 @@ Runs in the worker only; torch, litert_torch and ai_edge_quantizer are that envi
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -87,9 +87,21 @@ def _quantized(made: bytes, calibration: Any) -> bytes:
     # input and output stay float for the caller; its int8 TRANSPOSE_CONV can't be run by the interpreter
     for kept in (TFLOperationName.INPUT, TFLOperationName.OUTPUT, TFLOperationName.CONV_2D_TRANSPOSE):
         work.update_quantization_recipe(".*", kept, None, AlgorithmName.NO_QUANTIZE)
+    # one image at a time: over many its calibrator keeps a moving average, which is mostly the first image's range
     images = [{INPUT: calibration[index : index + 1]} for index in range(len(calibration))]
-    found = work.calibrate({SIGNATURE: images}, num_threads=1)
-    return bytes(work.quantize(found).quantized_model)
+    ranges = [work.calibrate({SIGNATURE: [image]}, num_threads=1) for image in images]
+    return bytes(work.quantize(widest(ranges)).quantized_model)
+
+
+def widest(ranges: Sequence[Mapping[str, Mapping[str, Any]]]) -> dict[str, dict[str, Any]]:
+    """Return tensor -> its least ``min`` and greatest ``max`` over the ranges of single images; the rest as first."""
+    found = {name: dict(told) for name, told in ranges[0].items()}
+    for more in ranges[1:]:
+        for name, told in more.items():
+            own = found.setdefault(name, dict(told))
+            if "min" in own and "min" in told:
+                own["min"], own["max"] = np.minimum(own["min"], told["min"]), np.maximum(own["max"], told["max"])
+    return found
 
 
 def _halved(made: bytes) -> bytes:
