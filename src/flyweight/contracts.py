@@ -379,12 +379,14 @@ class Runtime(Protocol):
     """One runtime.
 
     ``rtol``: largest difference to PyTorch over the largest output, for float32 artifacts. ``precisions``: those that
-    it can be exported in; another one is an ExportError.
+    it can be exported in; another one is an ExportError. ``not_run``: '' where its artifacts are run, else why
+    they never are.
     """
 
     name: str
     rtol: float
     precisions: tuple[Precision, ...]
+    not_run: str
 
     def missing(self) -> str | None:
         """Return None where it is usable, else what to install."""

@@ -153,10 +153,10 @@ def _planned(
     return chosen, chosen.chosen(names), recipe
 
 
-def check_runtimes(names: tuple[str, ...]) -> None:
-    """Raise RuntimeMissingError where one of the runtimes is not installed."""
+def check_runtimes(names: tuple[str, ...], run: bool = True) -> None:
+    """Raise RuntimeMissingError where one of the runtimes is not installed, or can't ``run`` what it makes."""
     for name in names:
-        if reason := RUNTIMES.get(name).missing():
+        if reason := RUNTIMES.get(name).missing() or (RUNTIMES.get(name).not_run if run else ""):
             raise RuntimeMissingError(reason)
 
 
@@ -448,7 +448,7 @@ def export(
         UsageError: int8 without data, or an unknown name.
         RuntimeMissingError, ExportError, FileError: as each runtime says.
     """
-    check_runtimes(tuple(runtimes))
+    check_runtimes(tuple(runtimes), run=False)
     if precision not in ("fp32", "fp16", "int8"):
         raise UsageError(f"precision is '{precision}'; allowed are fp32, fp16 and int8.")
     if precision == "fp16":

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from flyweight import flow
 from flyweight.contracts import Artifact
 from flyweight.errors import ExportError, FileError, RuntimeMissingError
 from flyweight.runtimes import _coreml_package
@@ -45,7 +46,7 @@ def test_package_that_can_not_be_written_leaves_the_older_one(tmp_path: Path, mo
 
 def test_it_is_never_run_and_says_where_it_could_be(tmp_path: Path) -> None:
     artifact = Artifact("coreml", "9.0", "fp32", (), 0, "", (1, 3, 4, 4), (1, 2), nets.small().preprocessing)
-    with pytest.raises(RuntimeMissingError, match=r"runs on Apple's systems only.*Open it in Xcode"):
+    with pytest.raises(RuntimeMissingError, match=r"runs on Apple's systems only.*Open them in Xcode"):
         RUNTIME.load(artifact, 1)
 
 
@@ -57,6 +58,13 @@ def test_files_below_the_folder_keep_their_place_and_others_can_not_leave_it(tmp
     assert Artifact.from_json(told, tmp_path) == artifact
     told["files"] = ["../../secret", "/etc/passwd", "a/../../b"]
     assert Artifact.from_json(told, tmp_path).files == (tmp_path / "secret", tmp_path / "passwd", tmp_path / "b")
+
+
+def test_run_that_would_time_it_ends_before_anything_is_trained(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(CoreMl, "missing", lambda self: None)
+    with pytest.raises(RuntimeMissingError, match="runs on Apple's systems only"):
+        flow.check_runtimes(("coreml",))
+    flow.check_runtimes(("coreml",), run=False)  # for export
 
 
 @needs_package

@@ -127,6 +127,8 @@ def _attempt(step: Callable[[], Fidelity]) -> Fidelity | str:
 
 def _judge(made: Made, settings: Settings) -> Fidelity:
     assert made.artifact is not None and made.inputs_file is not None  # nothing was refused
+    if reason := RUNTIMES.get(made.artifact.runtime).not_run:
+        raise MeasurementError(reason)
     target = made.inputs_file.with_name("outputs.npy")
     with LoadedWorker(made.artifact, 1, OUTPUTS_TIMEOUT_S) as worker:
         worker.ask("outputs", inputs=str(made.inputs_file), outputs=str(target))

@@ -36,6 +36,10 @@ class CoreMl:
     name = "coreml"
     rtol = 1e-4
     precisions: tuple[Precision, ...] = ("fp32", "fp16")
+    not_run = (
+        "Core ML runs on Apple's systems only: its files are made and checked here, but can't be run. "
+        "Open them in Xcode, whose performance report times them on a phone."
+    )
 
     def missing(self) -> str | None:
         """Return None where networks can be converted, else what to install."""
@@ -76,10 +80,7 @@ class CoreMl:
         Raises:
             RuntimeMissingError: always.
         """
-        raise RuntimeMissingError(
-            "Core ML runs on Apple's systems only: this file was converted and checked here, but can't be run. "
-            "Open it in Xcode, whose performance report times it on a phone."
-        )
+        raise RuntimeMissingError(self.not_run)
 
     def layer_times(self, artifact: Artifact, threads: int, n: int) -> LayerTimes | None:
         """Return None: it can't be run here."""

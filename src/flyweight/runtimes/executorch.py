@@ -34,6 +34,7 @@ class ExecuTorch:
     name = "executorch"
     rtol = 1e-4
     precisions: tuple[Precision, ...] = ("fp32",)
+    not_run = ""
 
     def missing(self) -> str | None:
         """Return None where it is usable, else what to install."""

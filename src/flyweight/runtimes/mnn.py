@@ -43,6 +43,7 @@ class Mnn:
     name = "mnn"
     rtol = 1e-4
     precisions: tuple[Precision, ...] = ("fp32", "fp16")
+    not_run = ""
 
     def missing(self) -> str | None:
         """Return None where it is usable, else what to install."""

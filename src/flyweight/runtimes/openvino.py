@@ -39,6 +39,7 @@ class OpenVino:
     name = "openvino"
     rtol = 1e-4
     precisions: tuple[Precision, ...] = ("fp32", "fp16", "int8")
+    not_run = ""
 
     def __init__(self, precision: str = "f32") -> None:
         self.precision = precision
