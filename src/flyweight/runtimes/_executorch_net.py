@@ -22,17 +22,18 @@ class Net:
 
     def __init__(self, path: Path, threads: int, input_shape: tuple[int, ...], output_shape: tuple[int, ...]) -> None:
         import torch
-        from executorch.extension.pybindings import portable_lib
-        from executorch.runtime import Runtime
 
-        portable_lib._unsafe_reset_threadpool(threads)
+        # what executorch.runtime stands on; that one imports the converter too: seconds, and 150 MB that no phone takes
+        from executorch.extension.pybindings import _C as bindings
+
+        bindings._unsafe_reset_threadpool(threads)
         self.torch: Any = torch
         self.path = path
         try:
-            program = Runtime.get().load_program(path)
-            self.method = program.load_method("forward")
-            tensors = [self.method.metadata.input_tensor_meta(0), self.method.metadata.output_tensor_meta(0)]
-        except (RuntimeError, ValueError, AttributeError) as error:
+            self.module = bindings._load_for_executorch(str(path))
+            told = self.module.method_meta("forward")
+            tensors = [told.input_tensor_meta(0), told.output_tensor_meta(0)]
+        except (RuntimeError, ValueError, IndexError) as error:
             raise FileError(f"{path}: ExecuTorch can't read it ({error}). Export it again.") from error
         found = [tuple(map(int, each.sizes())) for each in tensors]
         if found != [input_shape, output_shape]:
@@ -42,7 +43,7 @@ class Net:
         """Return the output for one image ``(1, C, H, W)``."""
         given = self.torch.from_numpy(np.ascontiguousarray(image, np.float32))
         try:
-            (out,) = self.method.execute((given,))
+            (out,) = self.module.forward((given,))
         except RuntimeError as error:
             raise FileError(f"{self.path}: ExecuTorch can't run it ({error}). Export it again.") from error
         return cast("Array", out.numpy().copy())  # its memory is the runtime's, for the next run
