@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from flyweight.fixed_point import MODES, against_onnxruntime, read_program
+from flyweight.fixed_point import MODES, Difference, against_onnxruntime, read_program
 
 EXAMPLES = 25
 
@@ -54,6 +54,11 @@ class One:
         pair = self.scale("y", scale, np.array(zero, np.uint8))
         self.nodes.append(helper.make_node("QuantizeLinear", ["y", *pair], ["y_q"]))
         self.behind("y", "y_q", pair)
+        (exact,) = self.compare(rank, seed, None if op == "LeakyRelu" else 1)  # whose slope is another in 128ths
+        assert exact.differing == 0
+
+    def compare(self, rank: int, seed: int, most: int | None = 1) -> tuple[Difference, ...]:
+        """Return what ``onnxruntime``'s rule gives for every step, output 'y_d'; others: by ``most`` at most."""
         graph = helper.make_graph(
             self.nodes, "one",
             [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in self.inputs.items()],
@@ -65,15 +70,12 @@ class One:
             path = Path(folder) / "one.onnx"
             onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), path)
             found = against_onnxruntime(read_program(path), [image], MODES)
-        (exact,) = found["onnxruntime"].steps
-        assert found["onnxruntime"].outputs > 0  # a tensor that ONNX Runtime optimizes away has no elements to show
-        assert (exact.differing, found["onnxruntime"].outputs_differing, found["onnxruntime"].entries_differing) == (
-            0,
-            0,
-            0,
-        )
-        if op != "LeakyRelu":  # whose slope is another number in 128ths
-            assert max(found[mode].steps[0].alone_largest for mode in MODES) <= 1
+        whole = found["onnxruntime"]
+        assert whole.outputs > 0  # a tensor that ONNX Runtime optimizes away has no elements to show
+        assert (whole.outputs_differing, whole.entries_differing) == (0, 0)
+        if most is not None:
+            assert max(step.alone_largest for mode in MODES for step in found[mode].steps) <= most
+        return whole.steps
 
 
 SCALES = st.floats(2.0**-9, 0.25, width=32).map(float)
@@ -207,3 +209,22 @@ def test_moves(mode: str, s: tuple[float, int], seed: int) -> None:
         for name, v in (("from", [1, 0]), ("to", [-1, 9]), ("axes", [2, 3]), ("by", [1, 2]))
     ]
     one.check("Slice", ["wide", *names], *s, 4, seed)
+
+
+@given(st.integers(1, 30), st.integers(1, 9), st.booleans(), st.tuples(SCALES, ZEROS), SEEDS)
+@settings(max_examples=EXAMPLES, deadline=None)
+def test_a_last_product_without_a_scale_gives_its_sums_as_floats(
+    inner: int, columns: int, per_column: bool, s: tuple[float, int], seed: int
+) -> None:
+    random = np.random.default_rng(seed)
+    one = One()
+    x = one.activation("x", (4, inner), *s)
+    steps = random.uniform(0.001, 0.05, columns if per_column else ()).astype(np.float32)
+    source = one.constant("w_q", random.integers(-127, 128, (columns, inner)).astype(np.int8))
+    axis = {"axis": 0} if per_column else {}
+    w = one.behind("w", source, one.scale("w", steps, np.zeros(steps.shape, np.int8)), **axis)
+    bias = one.constant("b_q", random.integers(-5000, 5000, columns).astype(np.int32))
+    b = one.behind("b", bias, one.scale("b", np.float32(s[0]) * steps, np.zeros(steps.shape, np.int32)), **axis)
+    one.nodes.append(helper.make_node("Gemm", [x, w, b], ["y_d"], name="it", transB=1))
+    (step,) = one.compare(2, seed)
+    assert (step.runtime_op, step.elements, step.alone) == ("QGemm", 4 * columns, 0)

@@ -9,12 +9,12 @@ constants for a hardware engineer.
 
 from flyweight.fixed_point._against import Comparison, Difference, against_onnxruntime
 from flyweight.fixed_point._dump import dump
-from flyweight.fixed_point._read import Port, Program, Step, read_program
+from flyweight.fixed_point._read import Exit, Port, Program, Step, read_program
 from flyweight.fixed_point._requantize import MODES, Mode
 from flyweight.fixed_point._run import outputs_of, quantized_inputs, run
 from flyweight.fixed_point._widths import Width, cpu_has_vnni, saturating_layers, width_of
 
 __all__ = [
-    "MODES", "Comparison", "Difference", "Mode", "Port", "Program", "Step", "Width", "against_onnxruntime",
+    "MODES", "Comparison", "Difference", "Exit", "Mode", "Port", "Program", "Step", "Width", "against_onnxruntime",
     "cpu_has_vnni", "dump", "outputs_of", "quantized_inputs", "read_program", "run", "saturating_layers", "width_of",
 ]  # fmt: skip

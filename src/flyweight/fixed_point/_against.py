@@ -13,9 +13,11 @@ from numpy.typing import NDArray
 
 from flyweight import files
 from flyweight.errors import DataError, MeasurementError, RuntimeMissingError
-from flyweight.fixed_point._read import MAX_BYTES, MOVES, Program, Step
+from flyweight.fixed_point._read import MAX_BYTES, MOVES, SUMS_SUFFIX, Program, Step
 from flyweight.fixed_point._requantize import Mode
 from flyweight.fixed_point._run import outputs_of, quantized_inputs, run
+from flyweight.fixed_point._scales import SumScale
+from flyweight.fixed_point._tables import dequantize
 
 
 @dataclass(frozen=True)
@@ -116,23 +118,33 @@ def _entries(
 def _kept(program: Program, theirs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
     """Return the file's 8-bit tensors that ONNX Runtime kept; on x86 most int8 ones give way to its own in uint8."""
     names = [port.quantized for port in program.entries] + [step.output for step in program.steps]
-    return {name: theirs[name] for name in names if name in theirs}
+    found = {name: theirs[name] for name in names if name in theirs}
+    ends = (port for port in program.exits if isinstance(port.scale, SumScale))
+    return {**found, **{port.quantized: theirs[port.tensor] for port in ends if port.tensor in theirs}}
 
 
 def _difference(step: Step, fused: Mapping[str, tuple[str, str]], seen: Any, free: Any, alone: Any) -> Difference:
     if step.output not in seen:
         return Difference(step.name, step.op, "none of its own", 0, 0, 0, 0, 0)
-    expected = seen[step.output].astype(np.int32)
-    first, second = (np.abs(one[step.output].astype(np.int32) - expected) for one in (free, alone))
+    first, second = (_apart(step, one[step.output], seen[step.output]) for one in (free, alone))
     return Difference(
-        step.name, step.op, _runtime_op(step, fused), expected.size, int((first > 0).sum()), int(first.max(initial=0)),
+        step.name, step.op, _runtime_op(step, fused), first.size, int((first > 0).sum()), int(first.max(initial=0)),
         int((second > 0).sum()), int(second.max(initial=0)),
     )  # fmt: skip
 
 
+def _apart(step: Step, ours: NDArray[Any], theirs: NDArray[Any]) -> NDArray[np.int64]:
+    """Return the differences in steps; of int32 sums ONNX Runtime shows the floats that it makes of them."""
+    if not isinstance(step.scale, SumScale):
+        return np.abs(ours.astype(np.int64) - theirs.astype(np.int64))
+    floats = dequantize(ours, step.scale)
+    steps = np.maximum(np.rint(np.abs(floats - theirs) / step.scale.scale), 1).astype(np.int64)
+    return np.where(floats == theirs, 0, steps)
+
+
 def _runtime_op(step: Step, fused: Mapping[str, tuple[str, str]]) -> str:
     """Return what ONNX Runtime ran for a step, looking through moves that ours did along with it."""
-    op, source = fused[step.output]
+    op, source = fused[step.output.removesuffix(SUMS_SUFFIX) if isinstance(step.scale, SumScale) else step.output]
     while op in MOVES and op != step.op and source in fused:
         op, source = fused[source]
     return "float" if op == "QuantizeLinear" and step.op != op else op

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from flyweight import files
 from flyweight.fixed_point._kernels import Table
-from flyweight.fixed_point._read import Port, Program, Step
+from flyweight.fixed_point._read import Exit, Port, Program, Step
 from flyweight.fixed_point._requantize import Factor
 from flyweight.fixed_point._widths import width_of
 
@@ -46,12 +46,13 @@ def dump(program: Program, folder: Path) -> Path:
     return path
 
 
-def _port(port: Port) -> dict[str, Any]:
+def _port(port: Port | Exit) -> dict[str, Any]:
     return {"float": port.tensor, "tensor": port.quantized, **_scale(port.scale)}
 
 
 def _scale(scale: Any) -> dict[str, Any]:
-    return {"scale": _real(scale.scale), "zero_point": scale.zero_point, "dtype": str(scale.dtype)}
+    real = [_real(value) for value in scale.scale] if np.ndim(scale.scale) else _real(scale.scale)
+    return {"scale": real, "zero_point": scale.zero_point, "dtype": str(scale.dtype)}
 
 
 def _real(value: np.float32) -> dict[str, Any]:

@@ -7,7 +7,7 @@ its kernel. An operator without a maker is an error that names the node.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
 
@@ -90,6 +90,17 @@ def make(site: Site) -> Made:
             f"node '{site.name}': operator '{site.op}' has no integer form here. Known: {', '.join(sorted(MAKERS))}."
         )
     return maker(site)
+
+
+def sums(site: Site) -> tuple[str, kernels.MatrixProduct, NDArray[np.float32]]:
+    """Return a matrix product whose int32 sums are the network's result, and what they are to be multiplied by.
+
+    Source: ONNX Runtime, ``quant_gemm.cc``: without an output scale ``MLAS_QGEMM_SCALE_BIAS_OUTPUT_PROCESSOR`` makes
+    floats of the sums.
+    """
+    name, kernel = (_gemm if site.op == "Gemm" else _matmul)(site)
+    assert isinstance(kernel, kernels.MatrixProduct)
+    return name, replace(kernel, target=None), kernel.factor.scale
 
 
 def requantized(site: Site) -> kernels.Table | None:

@@ -20,12 +20,15 @@ from flyweight import files
 from flyweight.errors import FileError, GraphError, RuntimeMissingError
 from flyweight.fixed_point import _tables
 from flyweight.fixed_point._kernels import Chain, Kernel
-from flyweight.fixed_point._make import Site, make
-from flyweight.fixed_point._scales import Constant, Scale
+from flyweight.fixed_point._make import Site, make, sums
+from flyweight.fixed_point._requantize import Target
+from flyweight.fixed_point._scales import Constant, Scale, SumScale
 
 MAX_BYTES = 2**31 - 1  # of a protobuf message
 DTYPES = {"uint8": np.dtype(np.uint8), "int8": np.dtype(np.int8)}
 CLAMPS = ("Relu", "Clip")
+SUMS = ("Gemm", "MatMul")
+SUMS_SUFFIX = "/sums"
 MOVES = ("Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "DepthToSpace", "Slice")
 
 
@@ -38,16 +41,25 @@ class Step:
     inputs: tuple[str, ...]
     output: str
     kernel: Kernel
-    scale: Scale
+    scale: Scale | SumScale
 
 
 @dataclass(frozen=True)
 class Port:
-    """Where floats come in or go out: the float tensor, the 8-bit tensor, and the scale between them."""
+    """Where floats come in: the float tensor, the 8-bit tensor, and the scale between them."""
 
     tensor: str
     quantized: str
     scale: Scale
+
+
+@dataclass(frozen=True)
+class Exit:
+    """Where floats go out: the float tensor, the tensor of 8 bits or of int32 sums, and the scale between them."""
+
+    tensor: str
+    quantized: str
+    scale: Scale | SumScale
 
 
 @dataclass(frozen=True)
@@ -64,7 +76,7 @@ class Program:
     path: Path
     entries: tuple[Port, ...]
     steps: tuple[Step, ...]
-    exits: tuple[Port, ...]
+    exits: tuple[Exit, ...]
     constants: Mapping[str, NDArray[Any]]
     head: tuple[str, ...]
     tail: tuple[str, ...]
@@ -119,6 +131,7 @@ class _Reader:
         self.arrays: dict[str, NDArray[Any]] = {}  # constants
         self.makers: dict[str, Any] = {}  # float tensor -> the node that makes it
         self.scales: dict[str, Scale] = {}  # 8-bit tensor -> its scale
+        self.ends: dict[str, SumScale] = {}  # int32 sums -> their scale
         self.behind: dict[str, str | Constant] = {}  # dequantized tensor -> 8-bit tensor, or constant
         self.constants: dict[str, NDArray[Any]] = {}
         self.entries: list[Port] = []
@@ -145,6 +158,8 @@ class _Reader:
                 self._dequantize(node)
             else:
                 self.makers.update((name, node) for name in node.output)
+        for value in self.graph.output:
+            self._sums(value.name)
         if not self.steps:
             raise GraphError(
                 f"{self.path}: no operator stands between DequantizeLinear and QuantizeLinear. Quantize it to int8 "
@@ -195,7 +210,22 @@ class _Reader:
         inputs = tuple(value for value in maker.input if value in self.behind)
         self._append(maker.name or maker.output[0], name, inputs, node.output[0], kernel, scale)
 
-    def _append(self, name: str, op: str, floats: tuple[str, ...], output: str, kernel: Kernel, scale: Scale) -> None:
+    def _sums(self, name: str) -> None:
+        """Let a matrix product that makes an output in float end in int32 sums instead."""
+        node = self.makers.get(name)
+        if node is None or node.op_type not in SUMS or not all(value in self.behind for value in node.input):
+            return
+        if not isinstance(self.behind[node.input[0]], str) or isinstance(self.behind[node.input[1]], str):
+            return
+        whole = Target(np.float32(1), 0, np.dtype(np.int32), -(2**31), 2**31 - 1)
+        op, kernel, scale = sums(self._site(node, node.op_type, tuple(node.input), whole))
+        made, total = SumScale(scale), f"{name}{SUMS_SUFFIX}"
+        self._append(node.name or name, op, tuple(node.input), total, kernel, made)
+        self.behind[name], self.ends[total] = total, made
+
+    def _append(
+        self, name: str, op: str, floats: tuple[str, ...], output: str, kernel: Kernel, scale: Scale | SumScale
+    ) -> None:
         inputs = tuple(found for value in floats if isinstance(found := self.behind[value], str))
         self.steps.append(Step(name, op, inputs, output, kernel, scale))
 
@@ -286,17 +316,19 @@ class _Reader:
         return list(seen)
 
     def _above(self, names: list[str]) -> list[str]:
-        wanted = {id(self.makers[name]) for name in self._reach(names) if name in self.makers}
+        wanted = {
+            id(self.makers[name]) for name in self._reach(names) if name in self.makers and name not in self.behind
+        }
         return [node.name or node.output[0] for node in self.graph.node if id(node) in wanted]
 
-    def _ends(self) -> tuple[list[Port], list[str]]:
+    def _ends(self) -> tuple[list[Exit], list[str]]:
         """Return where 8-bit tensors become the outputs' floats, and the float operators behind that."""
         outputs = [value.name for value in self.graph.output]
-        exits: dict[str, Port] = {}
+        exits: dict[str, Exit] = {}
         for name in self._reach(outputs):
             found = self.behind.get(name)
             if isinstance(found, str):
-                exits[name] = Port(name, found, self.scales[found])
+                exits[name] = Exit(name, found, self.ends.get(found) or self.scales[found])
         if not exits:
             raise GraphError(f"{self.path}: no output depends on a quantized tensor. Quantize its last layers too.")
         return list(exits.values()), self._above(outputs)

@@ -30,6 +30,19 @@ class Scale:
 
 
 @dataclass(frozen=True)
+class SumScale:
+    """Of int32 sums that are the network's result: ``real = sum * scale``, one scale or one per column."""
+
+    scale: NDArray[np.float32]
+    zero_point: int = 0
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Return int32."""
+        return np.dtype(np.int32)
+
+
+@dataclass(frozen=True)
 class Constant:
     """A quantized constant: weights. ``scales`` and ``zero_points`` have one element, or one per slice of ``axis``."""
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from flyweight.fixed_point._kernels import Table
 from flyweight.fixed_point._requantize import Target, factor
-from flyweight.fixed_point._scales import Scale, fraction
+from flyweight.fixed_point._scales import Scale, SumScale, fraction
 
 Floats = NDArray[np.float32]
 Function = Callable[[Floats, Mapping[str, Any]], Floats]
@@ -42,9 +42,10 @@ def quantize(values: Floats, target: Target) -> NDArray[Any]:
     return whole.astype(target.dtype)
 
 
-def dequantize(values: NDArray[Any], scale: Scale) -> Floats:
+def dequantize(values: NDArray[Any], scale: Scale | SumScale) -> Floats:
     """Return ``(value - zero point) * scale`` in float32."""
-    return (values.astype(np.int32) - scale.zero_point).astype(np.float32) * scale.scale
+    made: Floats = (values.astype(np.int32) - scale.zero_point).astype(np.float32) * scale.scale
+    return made
 
 
 def leaky_relu_entries(source: Scale, target: Target, slope: float, where: str) -> NDArray[Any]:
