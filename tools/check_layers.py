@@ -37,7 +37,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("zoo", "transforms", "runtimes", "train", "saved", "pretrained"),
     ("evaluate",),  # preprocessing and scoring, which training, calibration and the parity check share
     ("budget", "health", "latency", "roofline", "guidelines", "compare", "placement", "resolution", "prune"),
-    ("profile", "narrow", "fixed_point"),  # fixed_point: a quantized file run in integers
+    ("profile", "narrow", "fixed_point", "quantize"),  # a quantized file run in integers; how one is made
     ("build", "trace", "onnx_graph", "count", "memory", "field", "data", "tasks", "codec", "coupling"),
     # _meta: shapes for trace; _channels: the walk of coupling; environments: other Pythons, for runtimes
     ("blocks", "contracts", "device", "environments", "_meta", "_channels"),

@@ -92,11 +92,13 @@ class Quantization:
     """How an artifact is to be quantized: int8 post-training, with ranges from these inputs.
 
     ``calibration`` is ``(n, C, H, W)``, preprocessed as for inference. Weights are quantized per output channel,
-    activations per tensor; the artifact's inputs and outputs stay float32.
+    activations per tensor; the artifact's inputs and outputs stay float32. ``method`` says how ONNX Runtime's and
+    OpenVINO's files are made: "minmax", "entropy" and "percentile" by ONNX Runtime's own tool, "mse" and "best" by
+    ``flyweight.quantize``: ranges of least squared error, and with "best" weights fitted to what they will see.
     """
 
     calibration: Array
-    method: Literal["minmax", "entropy", "percentile"] = "minmax"
+    method: Literal["minmax", "entropy", "percentile", "mse", "best"] = "minmax"
 
 
 @dataclass(frozen=True)

@@ -202,6 +202,16 @@ def test_int8_outputs_are_near_pytorchs(integers: Artifact, candidate: Candidate
     assert nets.signal_to_noise_db(wanted, RUNTIME.load(integers, 1)(nets.images())) > 30
 
 
+@pytest.mark.parametrize("method", ["mse", "best"])
+def test_our_own_int8_methods_outputs_are_near_pytorchs_too(method: Any, candidate: Candidate, tmp_path: Path) -> None:
+    asked = replace(candidate, quantization=Quantization(nets.images(8), method))
+    made = RUNTIME.export(asked, tmp_path)
+    wanted = nets.outputs(candidate, nets.images())
+    assert nets.signal_to_noise_db(wanted, RUNTIME.load(made, 1)(nets.images())) > 30
+    integers = {i.name for i in onnx.load(made.files[0]).graph.initializer if i.data_type == onnx.TensorProto.INT8}
+    assert len([name for name in integers if name.endswith("weight/integers")]) == 5
+
+
 def test_int8_file_has_float_ends_and_int8_per_channel_weights(integers: Artifact) -> None:
     made = onnx.load(integers.files[0])
     weights = {i.name: i for i in made.graph.initializer if i.data_type == onnx.TensorProto.INT8 and len(i.dims) == 4}

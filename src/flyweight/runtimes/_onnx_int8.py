@@ -20,12 +20,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from flyweight.quantize import Method
+from flyweight.quantize import quantize as own_int8
 from flyweight.runtimes import _artifact
 
 if TYPE_CHECKING:
     from flyweight.contracts import Array
 
 
+OWN = {"mse": Method("mse"), "best": Method("mse", compensate=True, refit=True, correct_bias=True)}
 FLOAT_BELOW = 16  # input channels under which the first and last convolution stay float
 
 
@@ -33,12 +36,23 @@ def quantize(
     model: Any, calibration: Array, method: str, module_of: dict[str, str]
 ) -> tuple[Any, dict[str, str], list[str]]:
     """Return the int8 model, node name -> module path, and notes on what stayed float. ``model`` is changed."""
+    module_of = module_of | split_transposed(model, module_of)
+    stay = _stay_float(model)
+    own = OWN.get(method)
+    made = _by_onnxruntime(model, calibration, method, stay) if own is None else own_int8(model, calibration, own, stay)
+    made.ClearField("metadata_props")
+    made.graph.ClearField("value_info")
+    notes = [f"stays float (fewer than {FLOAT_BELOW} input channels): {module_of.get(name, name)}" for name in stay]
+    notes += [f"stays float: {module_of.get(n.name, n.name)}" for n in made.graph.node if n.op_type == "ConvTranspose"]
+    return made, module_of | _modules_of_conversions(made, module_of), notes
+
+
+def _by_onnxruntime(model: Any, calibration: Array, method: str, stay: list[str]) -> Any:
+    """Return the int8 model of ONNX Runtime's own tool."""
     import onnx
     from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
-    module_of = module_of | split_transposed(model, module_of)
-    stay = _stay_float(model)
     with _artifact.scratch() as folder:
         prepared, done = folder / "prepared.onnx", folder / "int8.onnx"
         quant_pre_process(model, prepared, skip_symbolic_shape=True, skip_optimization=True)
@@ -46,12 +60,7 @@ def quantize(
             prepared, done, _reader(calibration), quant_format=QuantFormat.QDQ, activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8, per_channel=True, nodes_to_exclude=stay, calibrate_method=_method(method),
         )  # fmt: skip
-        made = onnx.load(done)
-    made.ClearField("metadata_props")
-    made.graph.ClearField("value_info")
-    notes = [f"stays float (fewer than {FLOAT_BELOW} input channels): {module_of.get(name, name)}" for name in stay]
-    notes += [f"stays float: {module_of.get(n.name, n.name)}" for n in made.graph.node if n.op_type == "ConvTranspose"]
-    return made, module_of | _modules_of_conversions(made, module_of), notes
+        return onnx.load(done)
 
 
 def _method(name: str) -> Any:

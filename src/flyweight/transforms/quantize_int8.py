@@ -22,7 +22,7 @@ class QuantizeInt8:
     """
 
     images: int = 64
-    method: Literal["minmax", "entropy", "percentile"] = "minmax"
+    method: Literal["minmax", "entropy", "percentile", "mse", "best"] = "minmax"
     name: ClassVar[str] = "quantize_int8"
     exact: ClassVar[bool] = False
     tolerance: ClassVar[float] = 0.0
