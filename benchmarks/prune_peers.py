@@ -59,6 +59,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument(
         "--result", type=Path, default=Path("benchmarks/results/prune_peers.json"), help="file to write"
     )
+    parser.add_argument("--folder", type=Path, default=Path("runs/prune_peers"), help="where finished networks lie")
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
     rows = []
