@@ -157,6 +157,8 @@ def test_pools(op: str, window: tuple[int, int, int, bool], s: tuple[float, int,
         given = {"kernel_shape": [kernel] * 2, "strides": [stride] * 2, "pads": [pad, 0, 0, pad]}
     if op == "AveragePool":
         given["count_include_pad"] = int(counted)
+    if op == "MaxPool":
+        given["ceil_mode"] = int(counted)
     one.check(op, [x], s[2], s[3], 4, seed, **given)
 
 

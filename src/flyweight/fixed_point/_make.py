@@ -260,11 +260,27 @@ def _seen(size: int, kernel: int, stride: int, pad: int, out: int) -> NDArray[np
 def _max_pool(site: Site) -> Made:
     kernel = _kernel(site)
     strides, dilations = _pair(site, "strides"), _pair(site, "dilations")
-    if site.settings.get("ceil_mode", 0) or site.settings.get("storage_order", 0):
-        raise site.error("ceil_mode and storage_order are not supported")
+    if site.settings.get("storage_order", 0):
+        raise site.error("storage_order is not supported")
     pads, size = _pads(site, kernel, strides, dilations), _image_size(site)
+    if site.settings.get("ceil_mode", 0):
+        lines = zip(size, kernel, strides, dilations, pads[:2], pads[2:], strict=True)
+        bottom, right = (_ceiled(*line) for line in lines)
+        pads = (pads[0], pads[1], bottom, right)
     out = kernels.window_count((size[0] + pads[0] + pads[2], size[1] + pads[1] + pads[3]), kernel, strides, dilations)
     return "MaxPool", kernels.MaxPool(kernel, strides, dilations, pads, out, requantized(site))
+
+
+def _ceiled(size: int, kernel: int, stride: int, dilation: int, before: int, after: int) -> int:
+    """Return the padding behind with which rounding down gives ``ceil_mode``'s windows.
+
+    One more window fits in part; it counts only if it begins before the padding behind (ONNX, MaxPool).
+    """
+    reach = (kernel - 1) * dilation + 1
+    windows = -(-(size + before + after - reach) // stride) + 1
+    if (windows - 1) * stride >= size + before:
+        windows -= 1
+    return max(after, (windows - 1) * stride + reach - size - before)
 
 
 # ---- tables and moves -------------------------------------------------------------------------------------------
