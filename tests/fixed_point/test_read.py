@@ -153,3 +153,11 @@ def test_weights_of_seven_bits_never_saturate_in_16_bits(tmp_path: Path) -> None
     assert set(saturating_layers(full)) <= set(dense)
     assert len(saturating_layers(full)) >= 4
     assert saturating_layers(seven) == ()
+
+
+def test_each_part_of_a_split_is_a_step_of_its_own(tmp_path: Path) -> None:
+    program = read_program(qdq([helper.make_node("Split", ["x"], ["a", "y"], name="cut", axis=1)], tmp_path / "a.onnx"))
+    inputs = {"xq": np.arange(32, dtype=np.uint8).reshape(1, 2, 4, 4)}
+    assert np.array_equal(run(program, inputs, "shift")["yq"], inputs["xq"][:, 1:])
+    data = np.random.default_rng(0).normal(size=(1, 2, 4, 4)).astype(np.float32)
+    assert against_onnxruntime(program, [{"input": data}], ("onnxruntime",))["onnxruntime"].outputs_differing == 0

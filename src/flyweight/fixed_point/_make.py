@@ -38,7 +38,7 @@ class Site:
     Attributes:
         name: the node's, for messages. operands: what stands behind each input: a scale (an activation), a quantized
             constant, a plain constant array, or None (left out). shapes: of the inputs; of free dimensions -1.
-        target: the output's; None where the output stays float.
+        target: the output's. output: which one, of an operator with several.
     """
 
     name: str
@@ -48,6 +48,7 @@ class Site:
     shapes: tuple[tuple[int, ...], ...]
     out_shape: tuple[int, ...]
     target: Target
+    output: int = 0
 
     def activation(self, index: int) -> Scale:
         """Return the scale of an input that must be a quantized activation."""
@@ -354,6 +355,19 @@ def _slice(site: Site) -> Made:
     return "Slice", kernels.Move(lambda x: x[tuple(parts)], settings, requantized(site))
 
 
+def _split(site: Site) -> Made:
+    axis = int(site.settings.get("axis", 0)) % len(site.shapes[0])
+    given = site.values(1) if len(site.operands) > 1 else site.settings.get("split")
+    whole, part = site.shapes[0][axis], site.out_shape[axis]
+    if given is None and min(whole, part) < 1:
+        raise site.error("the size of what it splits is free. Export it with a fixed size")
+    share = -(-whole // int(site.settings.get("num_outputs", max(whole // max(part, 1), 1))))
+    start = sum(int(size) for size in given[: site.output]) if given is not None else share * site.output
+    end = start + (int(given[site.output]) if given is not None else share)
+    parts = (*[slice(None)] * axis, slice(start, end))
+    return "Split", kernels.Move(lambda x: x[parts], {"axis": axis, "from": start, "to": end}, requantized(site))
+
+
 # ---- settings ---------------------------------------------------------------------------------------------------
 
 
@@ -393,6 +407,6 @@ MAKERS: dict[str, Callable[[Site], Made]] = {
     "Conv": _convolution, "Gemm": _gemm, "MatMul": _matmul, "Add": _addition, "Mul": _multiplication,
     "GlobalAveragePool": _global_average, "ReduceMean": _reduce_mean, "AveragePool": _average_pool,
     "MaxPool": _max_pool, "Concat": _concatenation, "Reshape": _reshape, "Flatten": _reshape, "Squeeze": _reshape,
-    "Unsqueeze": _reshape, "Transpose": _transpose, "DepthToSpace": _depth_to_space, "Slice": _slice,
+    "Unsqueeze": _reshape, "Transpose": _transpose, "DepthToSpace": _depth_to_space, "Slice": _slice, "Split": _split,
     **dict.fromkeys(_tables.FUNCTIONS, _activation),
 }  # fmt: skip

@@ -203,8 +203,14 @@ class _Reader:
         if maker is None or not self._quantized_above(source):
             self.entries.append(Port(source, node.output[0], scale))
             return
+        output = list(maker.output).index(source)
         low, high, moves, maker = self._above_quantize(maker, scale)
-        name, kernel = make(self._site(maker, maker.op_type, tuple(maker.input), scale.target(low, high)))
+        if maker.op_type != "Split":
+            output = 0
+        elif source not in maker.output:
+            raise self._error(node, f"something stands between it and node '{maker.name}' (Split)")
+        target = scale.target(low, high)
+        name, kernel = make(self._site(maker, maker.op_type, tuple(maker.input), target, output))
         if moves:
             kernel = Chain((kernel, *(self._move(move, scale) for move in moves)))
         inputs = tuple(value for value in maker.input if value in self.behind)
@@ -266,11 +272,11 @@ class _Reader:
 
     # -- what stands behind a tensor
 
-    def _site(self, node: Any, op: str, names: tuple[str, ...], target: Any) -> Site:
+    def _site(self, node: Any, op: str, names: tuple[str, ...], target: Any, output: int = 0) -> Site:
         operands = tuple(self._operand(node, name) for name in names)
         shapes = tuple(self.shapes.get(name, ()) for name in names)
-        out = self.shapes.get(node.output[0], ())
-        return Site(node.name or node.output[0], op, _settings(node), operands, shapes, out, target)
+        out = self.shapes.get(node.output[output], ())
+        return Site(node.name or node.output[0], op, _settings(node), operands, shapes, out, target, output)
 
     def _operand(self, node: Any, name: str) -> Scale | Constant | NDArray[Any] | None:
         if not name:
