@@ -15,7 +15,7 @@ CRITERIA = ("l1", "bn_scale", "taylor", "geometric_median", "random")  # flyweig
     "prune",
     "flyweight prune resnet_18.safetensors --keep-macs 0.5 -o half.safetensors",
     "flyweight prune v2.safetensors --criterion taylor --data blue_marble",
-    "flyweight prune mobilenet_v2_1.0 --keep-params 0.3 --multiple 8 --dry-run",
+    "flyweight prune mobilenet_v2_1.0 --keep-params 0.3 --multiple 16 --dry-run",
 )
 @click.argument("model")
 @model_options
@@ -38,7 +38,7 @@ CRITERIA = ("l1", "bn_scale", "taylor", "geometric_median", "random")  # flyweig
     help="Compare channels of the whole network, or take the same share of each layer.",
 )
 @click.option(
-    "--multiple", type=click.IntRange(1, 256), default=1, help="Layers that lose channels keep a multiple of this many."
+    "--multiple", type=click.IntRange(1, 256), default=8, help="Layers that lose channels keep a multiple of this many."
 )
 @click.option("--data", help="Training images for taylor: a data set's name or a folder.")
 @click.option("--images", type=click.IntRange(1, 4096), default=64, help="How many of its training images.")
