@@ -87,6 +87,9 @@ class Change:
     after: str = ""
 
 
+Int8Method = Literal["minmax", "entropy", "percentile", "mse", "best"]
+
+
 @dataclass(frozen=True)
 class Quantization:
     """How an artifact is to be quantized: int8 post-training, with ranges from these inputs.
@@ -98,7 +101,7 @@ class Quantization:
     """
 
     calibration: Array
-    method: Literal["minmax", "entropy", "percentile", "mse", "best"] = "minmax"
+    method: Int8Method = "minmax"
 
 
 @dataclass(frozen=True)

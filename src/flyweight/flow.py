@@ -25,6 +25,7 @@ from flyweight.contracts import (
     Candidate,
     DataSet,
     Env,
+    Int8Method,
     LayerTimes,
     Measurement,
     PlannedPeak,
@@ -439,26 +440,25 @@ def export(
     *,
     precision: str = "fp32",
     data: str | None = None,
+    method: Int8Method = "minmax",
 ) -> list[Artifact]:
     """Export to each runtime, into ``folder/RUNTIME``, with ``artifact.json`` beside the files.
 
-    int8 calibrates on training images of ``data``; fp16 stores the weights in half precision.
+    int8 calibrates on training images of ``data`` by ``method`` (``Quantization``); fp16 stores half-precision weights.
 
     Raises:
-        UsageError: int8 without data, or an unknown name.
-        RuntimeMissingError, ExportError, FileError: as each runtime says.
+        UsageError: int8 without data, or an unknown name. RuntimeMissingError, ExportError, FileError: as runtimes say.
     """
     check_runtimes(tuple(runtimes), run=False)
     if precision not in ("fp32", "fp16", "int8"):
         raise UsageError(f"precision is '{precision}'; allowed are fp32, fp16 and int8.")
-    if precision == "fp16":
-        candidate = replace(candidate, half=True)
+    candidate = replace(candidate, half=True) if precision == "fp16" else candidate
     if precision == "int8" and not candidate.quantization:
         if data is None:
             raise UsageError("int8 needs images to calibrate on. Name a data set: --data blue_marble, or a folder.")
         train = load_dataset(data).train
         chosen = np.linspace(0, len(train) - 1, min(64, len(train))).astype(int)
-        candidate = QuantizeInt8().apply(candidate, Env(tuple(train[int(i)][0] for i in chosen)))
+        candidate = QuantizeInt8(method=method).apply(candidate, Env(tuple(train[int(i)][0] for i in chosen)))
     made = [RUNTIMES.get(name).export(candidate, Path(folder) / name) for name in runtimes]
     for artifact in made:  # the preprocessing travels with the files
         files.write_json(Path(folder) / artifact.runtime / "artifact.json", artifact.to_json())

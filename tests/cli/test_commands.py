@@ -101,6 +101,7 @@ def test_slim_to_a_folder_that_is_a_file_is_an_error(data: Path, tmp_path: Path)
         (("export", SMALL, "--to", "onx"), "no runtime is named 'onx'"),
         (("export", SMALL, "--precision", "int4"), "no precision is named 'int4'. Did you mean int8?"),
         (("export", SMALL, "--precision", "fp32,int8"), "--precision int8 needs images"),
+        (("export", SMALL, "--method", "mze"), "no method is named 'mze'. Did you mean mse?"),
         (("report", "nowhere"), "nowhere: can't read: it does not exist"),
     ],
 )
@@ -194,6 +195,7 @@ def test_export_in_both_precisions_keeps_them_apart(slimmed: tuple[Path, Result]
     for precision in ("fp32", "int8"):
         record = json.loads((tmp_path / precision / "onnxruntime" / "artifact.json").read_text())
         assert record["precision"] == precision
+    assert "int8: fits the weights layer by layer" in result.stderr
 
 
 def test_show_prints_json_that_is_read_as_a_model(tmp_path: Path) -> None:

@@ -106,6 +106,16 @@ def test_a_layer_kept_float_stays_so() -> None:
     assert weights["b"].endswith("dequantized")
 
 
+def test_a_layer_with_too_many_inputs_for_its_gram_matrix_is_only_rounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    def integers(method: Method, node: str) -> NDArray[Any]:
+        made = quantize(network(), IMAGES, method)
+        return next(numpy_helper.to_array(i) for i in made.graph.initializer if i.name == f"{node}/{node}/integers")
+
+    monkeypatch.setattr("flyweight.quantize.WIDEST", 20)  # a has 8 · 3 · 3 = 72 inputs, c 16
+    np.testing.assert_array_equal(integers(ALL, "a"), integers(Method("mse"), "a"))
+    assert np.any(integers(ALL, "c") != integers(Method("mse"), "c"))
+
+
 def test_infinite_activations_are_refused_by_the_tensors_name() -> None:
     images = IMAGES.copy()
     images[0, 0, 0, 0] = np.inf

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import click
 
@@ -13,11 +13,12 @@ from flyweight.errors import UsageError, unknown_name
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from flyweight.contracts import Artifact, Candidate
+    from flyweight.contracts import Artifact, Candidate, Int8Method
 
 # what people call the format -> the runtime that writes it
 _ALIASES = {"onnx": "onnxruntime", "ort": "onnxruntime", "tflite": "litert"}
 PRECISIONS = ("fp32", "fp16", "int8")
+METHODS = ("best", "mse", "minmax", "percentile", "entropy")  # of int8
 
 
 @command(
@@ -37,6 +38,7 @@ PRECISIONS = ("fp32", "fp16", "int8")
     help="fp32, fp16, int8: one or more.",
 )
 @click.option("--data", help="Images that int8 takes its ranges from: a sample's name or a folder.")
+@click.option("--method", default="best", metavar="NAME", help=f"Of int8: {', '.join(METHODS)}.")
 @click.option("--nms", is_flag=True, help="Detection: also a file with decoding and suppression inside.")
 @click.option("--out", type=click.Path(path_type=Path), default="exported", help="Folder for the files.")
 def export(
@@ -46,6 +48,7 @@ def export(
     runtimes: tuple[str, ...],
     precisions: tuple[str, ...] | None,
     data: str | None,
+    method: str,
     nms: bool,
     out: Path,
 ) -> None:
@@ -66,9 +69,18 @@ def export(
     candidate = flow.open_model(model, resolution=resolution, classes=classes)
     wanted = precisions or (candidate.precision,)
     _check(model, candidate, wanted, data)
+    if method not in METHODS:
+        raise unknown_name("method", method, METHODS)
     if nms and (candidate.spec is None or candidate.spec.task != "detect" or "onnxruntime" not in wanted_runtimes):
         raise UsageError("--nms is for detection networks exported to onnx: flyweight list --task detect names some.")
-    made = [a for p in wanted for a in flow.export(candidate, out / p, wanted_runtimes, precision=p, data=data)]
+    told = cast("Int8Method", method)
+    if method == "best" and "int8" in wanted and not candidate.quantization:
+        click.echo(
+            "int8: fits the weights layer by layer; a large network takes minutes (--method mse: seconds).", err=True
+        )
+    made = [
+        a for p in wanted for a in flow.export(candidate, out / p, wanted_runtimes, precision=p, data=data, method=told)
+    ]
     boxes = [export_boxes(candidate, a) for a in made if a.runtime == "onnxruntime"] if nms else []
     _print(made, boxes)
 

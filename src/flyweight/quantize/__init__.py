@@ -32,6 +32,7 @@ from flyweight.quantize._write import Weights, steps_of, write
 __all__ = ["OBSERVERS", "Method", "quantize"]
 
 CORRECTED_BY = 32  # calibration images at most that weights are corrected with
+WIDEST = 8192  # inputs of one weight row above which a layer is only rounded: products of all pairs take 8·k² bytes
 Floats = NDArray[np.float32]
 
 
@@ -73,8 +74,10 @@ def quantize(model: Any, calibration: Floats, method: Method, keep_float: Collec
     weights = {layer.weight: _rounded(model, layer, found) for layer in chosen.layers}
     if method.sees_inputs:
         some = calibration[np.linspace(0, len(calibration) - 1, min(len(calibration), CORRECTED_BY)).astype(int)]
-        floats = Kept(model, [model.graph.node[layer.index].input[0] for layer in chosen.layers], some)
-        for layer in chosen.layers:  # in order: each sees what the layers before it have become
+        shapes = {item.name: tuple(item.dims) for item in model.graph.initializer}
+        layers = [layer for layer in chosen.layers if np.prod(shapes[layer.weight][1:]) <= WIDEST]
+        floats = Kept(model, [model.graph.node[layer.index].input[0] for layer in layers], some)
+        for layer in layers:  # in order: each sees what the layers before it have become
             so_far = write(model, chosen, found, weights)
             halves = halves_of(_patches(model, so_far, layer, floats, some))
             weights[layer.weight] = _corrected(model, layer, found, halves, method)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import numpy as np
 
-from flyweight.contracts import Candidate, Change, Env, Quantization
+from flyweight.contracts import Candidate, Change, Env, Int8Method, Quantization
 from flyweight.errors import TransformError
 from flyweight.evaluate import preprocess
 
@@ -22,7 +22,7 @@ class QuantizeInt8:
     """
 
     images: int = 64
-    method: Literal["minmax", "entropy", "percentile", "mse", "best"] = "minmax"
+    method: Int8Method = "minmax"
     name: ClassVar[str] = "quantize_int8"
     exact: ClassVar[bool] = False
     tolerance: ClassVar[float] = 0.0
