@@ -111,7 +111,7 @@ def test_a_layer_with_too_many_inputs_for_its_gram_matrix_is_only_rounded(monkey
         made = quantize(network(), IMAGES, method)
         return next(numpy_helper.to_array(i) for i in made.graph.initializer if i.name == f"{node}/{node}/integers")
 
-    monkeypatch.setattr("flyweight.quantize.WIDEST", 20)  # a has 8 · 3 · 3 = 72 inputs, c 16
+    monkeypatch.setattr("flyweight.quantize._make.WIDEST", 20)  # a has 8 · 3 · 3 = 72 inputs, c 16
     np.testing.assert_array_equal(integers(ALL, "a"), integers(Method("mse"), "a"))
     assert np.any(integers(ALL, "c") != integers(Method("mse"), "c"))
 
