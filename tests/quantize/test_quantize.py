@@ -106,6 +106,14 @@ def test_a_layer_kept_float_stays_so() -> None:
     assert weights["b"].endswith("dequantized")
 
 
+def test_onnx_runtime_leaves_the_weights_of_a_layer_kept_float_alone(tmp_path: Path) -> None:
+    made = quantize(network(), IMAGES, Method(), keep_float=["c"])
+    outputs(made, IMAGES[:1], tmp_path / "fused.onnx")
+    ops = Counter(node.op_type for node in onnx.load(tmp_path / "fused.onnx").graph.node)
+    assert ops["QLinearConv"] == 2  # a and b
+    assert ops["Conv"] + ops["FusedConv"] == 1  # c
+
+
 def test_a_layer_with_too_many_inputs_for_its_gram_matrix_is_only_rounded(monkeypatch: pytest.MonkeyPatch) -> None:
     def integers(method: Method, node: str) -> NDArray[Any]:
         made = quantize(network(), IMAGES, method)

@@ -9,9 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from flyweight.quantize._observers import Scale
+from flyweight.quantize._observers import LEVELS, Scale
 from flyweight.quantize._plan import Layer, Plan
 
+# ONNX Runtime (1.32, WeightBiasQuantization) quantizes the weights of these, per tensor, where it finds them float
+# between a DequantizeLinear and a QuantizeLinear. A clip to the range that the tensor has anyway keeps it from that.
+WEIGHTED = frozenset({"Conv", "ConvTranspose", "Gemm"})
 Array = NDArray[Any]
 
 
@@ -64,6 +67,8 @@ def write(model: Any, plan: Plan, scales: Mapping[str, Scale], weights: Mapping[
                 new.input[position] = f"{name}/dequantized"
         if index in layers:
             nodes += writer.layer(new, layers[index], scales[node.input[0]], weights[layers[index].weight])
+        elif node.op_type in WEIGHTED and node.input[0] in plan.points:
+            nodes.append(writer.clip(node.input[0], new))
         result = activations.get(index, node.output[0])
         if result in plan.points:
             new.output[0] = f"{result}/float"
@@ -98,6 +103,16 @@ class _Writer:
             helper.make_node("QuantizeLinear", [source, step, zero], [integers], name=f"{point}/quantize"),
             helper.make_node("DequantizeLinear", [integers, step, zero], [result], name=f"{point}/dequantize"),
         ]
+
+    def clip(self, point: str, node: Any) -> Any:
+        """Return a node that clips the first input of a float layer's node to its point's range, and have it read."""
+        from onnx import helper
+
+        scale = self.scales[point]
+        ends = {f"{point}/low": -scale.zero, f"{point}/high": LEVELS - scale.zero}
+        self.arrays |= {name: np.array(np.float32(scale.step) * np.float32(end)) for name, end in ends.items()}
+        source, node.input[0] = node.input[0], f"{node.name}/input"
+        return helper.make_node("Clip", [source, *ends], [node.input[0]], name=f"{node.name}/clip")
 
     def layer(self, node: Any, layer: Layer, scale: Scale, weights: Weights) -> list[Any]:
         """Point a layer's node at its integers; return the nodes that give them back in float."""
