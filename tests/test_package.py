@@ -122,7 +122,8 @@ def test_dependencies_page_names_every_direct_dependency() -> None:
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
     """Build the wheel from a copy of the sources, with the setuptools that is installed here: no network."""
     folder = tmp_path_factory.mktemp("wheel")
-    shutil.copytree(ROOT / "src", folder / "src", ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+    shutil.copytree(ROOT / "src", folder / "src", ignore=shutil.ignore_patterns("__pycache__", "*.egg-info", "*.so"))
+    shutil.copytree(ROOT / "decoder", folder / "decoder")
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, folder)
     command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-build-isolation", "--no-deps", "--no-index"]
@@ -132,10 +133,17 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
 
 @pytest.mark.slow
 def test_wheel_holds_every_file_of_the_package(wheel: zipfile.ZipFile) -> None:
-    files = [path for path in (ROOT / "src" / "flyweight").rglob("*") if path.is_file() and path.suffix != ".pyc"]
+    files = [path for path in (ROOT / "src" / "flyweight").rglob("*") if path.is_file()]
+    files = [path for path in files if path.suffix not in (".pyc", ".so")]
     wanted = {path.relative_to(ROOT / "src").as_posix() for path in files}
     assert wanted - set(wheel.namelist()) == set()
     assert "flyweight/py.typed" in wanted
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("gcc") is None, reason="gcc is not installed: the C decoder is not built")
+def test_wheel_holds_the_compiled_decoder(wheel: zipfile.ZipFile) -> None:
+    assert len([name for name in wheel.namelist() if name.startswith("flyweight/codec/_flydec.")]) == 1
 
 
 @pytest.mark.slow

@@ -23,7 +23,6 @@ from flyweight.errors import FileError, RuntimeMissingError, UsageError, unknown
 PROBE_TIMEOUT_S = 60
 MOST_CONFIG_BYTES = 1 << 16
 OLDEST_PYTHON = (3, 11)
-CPU_WHEELS = "--extra-index-url https://download.pytorch.org/whl/cpu"
 
 
 @dataclass(frozen=True)
@@ -45,9 +44,9 @@ NEEDS: Mapping[str, Needs] = {
     "litert": Needs(
         ("litert-torch", "ai-edge-litert", "ai-edge-quantizer", "torch"),
         "ai_edge_litert",
-        f"{CPU_WHEELS} torch==2.13.0 litert-torch==0.10.0 ai-edge-litert",
+        "torch==2.13.0 litert-torch==0.10.0 ai-edge-litert",
     ),
-    "executorch": Needs(("executorch", "torch"), "executorch", f"{CPU_WHEELS} torch==2.13.0 executorch==1.5.1"),
+    "executorch": Needs(("executorch", "torch"), "executorch", "torch==2.13.0 executorch==1.5.1"),
 }
 
 _PROBE = """
