@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 
 from flyweight import files
 from flyweight.errors import DataError, MeasurementError, RuntimeMissingError
-from flyweight.fixed_point._read import MAX_BYTES, MOVES, SUMS_SUFFIX, Program, Step
+from flyweight.fixed_point._read import MOVES, SUMS_SUFFIX, Program, Step
 from flyweight.fixed_point._requantize import Mode
 from flyweight.fixed_point._run import outputs_of, quantized_inputs, run
 from flyweight.fixed_point._scales import SumScale
 from flyweight.fixed_point._tables import dequantize
+from flyweight.onnx_graph import MAX_BYTES
 
 
 @dataclass(frozen=True)

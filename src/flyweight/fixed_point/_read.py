@@ -16,15 +16,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from flyweight import files
-from flyweight.errors import FileError, GraphError, RuntimeMissingError
+from flyweight.errors import FileError, GraphError
 from flyweight.fixed_point import _tables
 from flyweight.fixed_point._kernels import Chain, Kernel
 from flyweight.fixed_point._make import Site, make, sums
 from flyweight.fixed_point._requantize import Target
 from flyweight.fixed_point._scales import Constant, Scale, SumScale
+from flyweight.onnx_graph import load_proto
 
-MAX_BYTES = 2**31 - 1  # of a protobuf message
 DTYPES = {"uint8": np.dtype(np.uint8), "int8": np.dtype(np.int8)}
 CLAMPS = ("Relu", "Clip")
 SUMS = ("Gemm", "MatMul")
@@ -99,18 +98,9 @@ def read_program(path: Path) -> Program:
 
 
 def _load(path: Path) -> Any:
-    try:
-        import onnx
-        from onnx import TensorProto, checker, shape_inference
-    except ImportError as error:
-        raise RuntimeMissingError(
-            'reading ONNX files needs onnx. Install it with: pip install "flyweight[onnxruntime]"'
-        ) from error
-    data = files.read_bytes(path, MAX_BYTES)
-    try:
-        proto = onnx.load_from_string(data)
-    except Exception as error:  # protobuf's own, which share no base but Exception
-        raise FileError(f"{path}: no ONNX file, or a damaged one ({error}). Export it again.") from error
+    proto = load_proto(path)
+    from onnx import TensorProto, checker, shape_inference
+
     outside = [t.name for t in proto.graph.initializer if t.data_location == TensorProto.EXTERNAL]
     if outside:
         raise FileError(f"{path}: tensor '{outside[0]}' lies in another file. Save the model as one file.")

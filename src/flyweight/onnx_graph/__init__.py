@@ -15,8 +15,10 @@ from typing import Any
 from flyweight import files
 from flyweight.errors import FileError, GraphError
 from flyweight.graph import Graph, Node, TensorInfo
-from flyweight.onnx_graph._file import Model, read_model
+from flyweight.onnx_graph._file import MAX_BYTES, Model, load_proto, read_model
 from flyweight.onnx_graph._ops import Call, Step, steps_of
+
+__all__ = ["MAX_BYTES", "load_proto", "read_onnx"]
 
 _WEIGHT = re.compile(r"(.+)\.(?:weight|bias)\w*$")
 _SCOPES = "pkg.torch.onnx.name_scopes"

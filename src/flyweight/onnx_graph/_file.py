@@ -41,6 +41,28 @@ class Model:
     values: Mapping[str, NDArray[Any]]
 
 
+def load_proto(path: Path) -> Any:
+    """Return a file's ``onnx.ModelProto``, functions inlined, not yet checked.
+
+    Raises:
+        RuntimeMissingError: the ``onnx`` package is not installed.
+        FileError: missing, too large, no ONNX file, or a damaged one.
+    """
+    try:
+        import onnx
+        import onnx.inliner
+    except ImportError as error:
+        raise RuntimeMissingError(
+            'reading ONNX files needs onnx. Install it with: pip install "flyweight[onnxruntime]"'
+        ) from error
+    data = files.read_bytes(path, MAX_BYTES)
+    try:
+        proto = onnx.load_from_string(data)
+        return onnx.inliner.inline_local_functions(proto) if proto.functions else proto
+    except Exception as error:  # protobuf's own, which share no base but Exception
+        raise FileError(f"{path}: no ONNX file, or a damaged one ({error}). Export it again.") from error
+
+
 def read_model(path: Path, resolution: int | None = None) -> Model:
     """Read ``path``; free input sizes become 1 (batch) and ``resolution`` (height and width).
 
@@ -49,21 +71,9 @@ def read_model(path: Path, resolution: int | None = None) -> Model:
         FileError: missing, too large, no ONNX file, damaged, or its data lies outside its folder.
         GraphError: an input's size is free and no resolution was given, or shapes can't be inferred.
     """
-    try:
-        import onnx
-        import onnx.inliner
-        from onnx import checker, shape_inference
-    except ImportError as error:
-        raise RuntimeMissingError(
-            'reading ONNX files needs onnx. Install it with: pip install "flyweight[onnxruntime]"'
-        ) from error
-    data = files.read_bytes(path, MAX_BYTES)
-    try:
-        proto = onnx.load_from_string(data)
-        if proto.functions:
-            proto = onnx.inliner.inline_local_functions(proto)
-    except Exception as error:  # protobuf's own, which share no base but Exception
-        raise FileError(f"{path}: no ONNX file, or a damaged one ({error}). Export it again.") from error
+    proto = load_proto(path)
+    from onnx import checker, shape_inference
+
     if not proto.graph.node or not proto.opset_import:
         raise FileError(f"{path}: no ONNX file, or one without a single operator. Export it again.")
     if len(proto.graph.node) > MAX_NODES:

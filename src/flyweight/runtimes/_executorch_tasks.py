@@ -6,13 +6,13 @@ Runs in the worker only; torch and executorch are that environment's.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from flyweight.runtimes._executorch_net import Net
 from flyweight.runtimes._frames import Arrays
+from flyweight.runtimes._loaded import Loaded
 
 SPLITS = ("aten.chunk.default", "aten.split.Tensor", "aten.split_with_sizes.default")
 
@@ -57,23 +57,5 @@ def export(message: Mapping[str, Any], arrays: Arrays) -> tuple[Mapping[str, Any
     return {"parts": parts, "outside": outside}, {"model.pte": np.frombuffer(made, np.uint8)}
 
 
-class Loaded:
-    """The file that this process has loaded, one at a time."""
-
-    net: Net | None = None
-
-    def load(self, message: Mapping[str, Any], _: Arrays) -> tuple[Mapping[str, Any], Arrays]:
-        """Load a file from the path that is told."""
-        path = Path(message["path"])
-        self.net = Net(path, message["threads"], tuple(message["input_shape"]), tuple(message["output_shape"]))
-        return {}, {}
-
-    def run(self, _: Mapping[str, Any], arrays: Arrays) -> tuple[Mapping[str, Any], Arrays]:
-        """Return the output for one image ``(1, C, H, W)``."""
-        if self.net is None:
-            raise ValueError("nothing is loaded")
-        return {}, {"output": self.net.run(arrays["input"])}
-
-
-_LOADED = Loaded()
+_LOADED = Loaded(Net)
 TASKS = {"export": export, "load": _LOADED.load, "run": _LOADED.run}

@@ -14,6 +14,7 @@ import numpy as np
 
 from flyweight.runtimes._frames import Arrays
 from flyweight.runtimes._litert_net import Net
+from flyweight.runtimes._loaded import Loaded
 
 MOST_BYTES = 1 << 31  # a flatbuffer's own limit
 SIGNATURE, INPUT = "serving_default", "args_0"
@@ -129,23 +130,5 @@ def _halved(made: bytes) -> bytes:
     return bytes(work.quantize().quantized_model)
 
 
-class Loaded:
-    """The file that this process has loaded, one at a time."""
-
-    net: Net | None = None
-
-    def load(self, message: Mapping[str, Any], _: Arrays) -> tuple[Mapping[str, Any], Arrays]:
-        """Load a file from the path that is told."""
-        path = Path(message["path"])
-        self.net = Net(path, message["threads"], tuple(message["input_shape"]), tuple(message["output_shape"]))
-        return {}, {}
-
-    def run(self, _: Mapping[str, Any], arrays: Arrays) -> tuple[Mapping[str, Any], Arrays]:
-        """Return the output for one image ``(1, C, H, W)``."""
-        if self.net is None:
-            raise ValueError("nothing is loaded")
-        return {}, {"output": self.net.run(arrays["input"])}
-
-
-_LOADED = Loaded()
+_LOADED = Loaded(Net)
 TASKS = {"export": export, "load": _LOADED.load, "run": _LOADED.run}

@@ -1,21 +1,65 @@
-"""Running an artifact in its runtime's own environment, where its package can't be imported here."""
+"""Making an artifact in its runtime's own environment, and running it there where it can't be run here."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from flyweight.contracts import Artifact, Predict
+from flyweight.contracts import Artifact, Candidate, Predict, Runtime
 from flyweight.errors import ExportError, FileError
 from flyweight.runtimes import _artifact
 from flyweight.runtimes._elsewhere import start
+from flyweight.runtimes._torch import check_parity, probes, torch_outputs
 
 if TYPE_CHECKING:
     from flyweight.contracts import Array
 
 LOAD_TIMEOUT_S = 300.0
 RUN_TIMEOUT_S = 300.0
+
+
+def exported(
+    runtime: Runtime,
+    candidate: Candidate,
+    folder: Path,
+    file: str,
+    settings: Mapping[str, Any],
+    notes_of: Callable[[Mapping[str, Any]], Sequence[str]],
+    beside: Mapping[str, Array] | None = None,
+) -> Artifact:
+    """Write ``file``, made over there, and its description ``file.json``; only what passed the parity check stays.
+
+    Args:
+        settings: of the conversion. beside: arrays that it needs beside the network's tensors.
+        notes_of: what is to be told of the worker's answer.
+
+    Raises:
+        ExportError: the network can't be expressed or converted.
+        ParityError: the artifact computes something else than PyTorch.
+        FileError: the folder can't be written to.
+        RuntimeMissingError: there is no environment, or it lacks a package.
+    """
+    from flyweight.runtimes._program import to_plain
+
+    inputs = probes(candidate)
+    shape = (1, *torch_outputs(candidate, inputs).shape[1:])
+    plain, tensors = to_plain(candidate, runtime.name)
+    with start(runtime.name) as worker:
+        answer, made = worker.ask("export", {"plain": plain, **settings}, {**tensors, **(beside or {})})
+    told = {**_artifact.metadata(candidate), "input": "(1, C, H, W)", "output": list(shape)}
+    contents = {
+        file: np.asarray(made[file], np.uint8).tobytes(),
+        f"{file}.json": (json.dumps(told, indent=1, ensure_ascii=False) + "\n").encode(),
+    }
+    notes, version = notes_of(answer), runtime.version()
+    with _artifact.scratch() as draft:
+        drafted = _artifact.publish(draft, contents, candidate, runtime.name, shape, {}, notes, version)
+        check_parity(candidate, drafted, runtime, inputs)
+    return _artifact.publish(folder, contents, candidate, runtime.name, shape, {}, notes, version)
 
 
 def remote(runtime: str, artifact: Artifact, threads: int) -> Predict:

@@ -6,26 +6,20 @@ and running it are done in an environment of its own, since its package pins wha
 
 from __future__ import annotations
 
-import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-import numpy as np
 
 from flyweight import environments
 from flyweight.contracts import Artifact, Candidate, Intermediate, LayerTimes, PlannedPeak, Precision, Predict
 from flyweight.graph import Graph, Node
 from flyweight.runtimes import _artifact
-from flyweight.runtimes._elsewhere import start
-from flyweight.runtimes._remote import remote
-from flyweight.runtimes._torch import check_parity, probes, torch_outputs
+from flyweight.runtimes._remote import exported, remote
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from flyweight.contracts import Array
 
-FILE, JSON = "model.pte", "model.pte.json"
+FILE = "model.pte"
 
 
 class ExecuTorch:
@@ -57,25 +51,9 @@ class ExecuTorch:
             FileError: the folder can't be written to.
             RuntimeMissingError: there is no environment, or it lacks a package.
         """
-        from flyweight.runtimes._program import to_plain
-
         _artifact.require(self.missing())
         _artifact.check_precision(self.name, self.precisions, candidate)
-        inputs = probes(candidate)
-        shape = (1, *torch_outputs(candidate, inputs).shape[1:])
-        plain, tensors = to_plain(candidate, self.name)
-        with start(self.name) as worker:
-            answer, made = worker.ask("export", {"plain": plain}, tensors)
-        told = {**_artifact.metadata(candidate), "input": "(1, C, H, W)", "output": list(shape)}
-        contents = {
-            FILE: np.asarray(made[FILE], np.uint8).tobytes(),
-            JSON: (json.dumps(told, indent=1, ensure_ascii=False) + "\n").encode(),
-        }
-        notes, version = _notes(int(answer["parts"]), answer["outside"]), self.version()
-        with _artifact.scratch() as draft:  # only what passed the check is published
-            drafted = _artifact.publish(draft, contents, candidate, self.name, shape, {}, notes, version)
-            check_parity(candidate, drafted, self, inputs)
-        return _artifact.publish(folder, contents, candidate, self.name, shape, {}, notes, version)
+        return exported(self, candidate, folder, FILE, {}, lambda told: _notes(int(told["parts"]), told["outside"]))
 
     def load(self, artifact: Artifact, threads: int) -> Predict:
         """Return a function on ``(n, C, H, W)`` that runs one image after the other.

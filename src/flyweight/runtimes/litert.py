@@ -7,24 +7,19 @@ is installed, else in that environment too.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-import numpy as np
 
 from flyweight import environments
 from flyweight.contracts import Artifact, Candidate, Intermediate, LayerTimes, PlannedPeak, Precision, Predict
 from flyweight.graph import Graph, Node
 from flyweight.runtimes import _artifact
-from flyweight.runtimes._elsewhere import start
-from flyweight.runtimes._remote import remote
-from flyweight.runtimes._torch import check_parity, probes, torch_outputs
+from flyweight.runtimes._remote import exported, remote
 
 if TYPE_CHECKING:
     from flyweight.contracts import Array
 
-FILE, JSON = "model.tflite", "model.tflite.json"
+FILE = "model.tflite"
 
 
 class LiteRt:
@@ -56,27 +51,13 @@ class LiteRt:
             FileError: the folder can't be written to.
             RuntimeMissingError: there is no environment, or it lacks a package.
         """
-        from flyweight.runtimes._program import to_plain
-
         _artifact.require(self.missing())
-        inputs = probes(candidate)
-        shape = (1, *torch_outputs(candidate, inputs).shape[1:])
-        plain, tensors = to_plain(candidate, self.name)
-        if candidate.quantization is not None:
-            tensors = {**tensors, "(calibration)": _artifact.calibration_of(candidate)}
-        with start(self.name) as worker:
-            _, made = worker.ask("export", {"plain": plain, "precision": candidate.precision}, tensors)
-        told = {**_artifact.metadata(candidate), "input": "(1, C, H, W)", "output": list(shape)}
-        contents = {
-            FILE: np.asarray(made[FILE], np.uint8).tobytes(),
-            JSON: (json.dumps(told, indent=1, ensure_ascii=False) + "\n").encode(),
-        }
-        notes = () if candidate.quantization is None else ("transposed convolutions stay float",)
-        version = self.version()
-        with _artifact.scratch() as draft:  # only what passed the check is published
-            drafted = _artifact.publish(draft, contents, candidate, self.name, shape, {}, notes, version)
-            check_parity(candidate, drafted, self, inputs)
-        return _artifact.publish(folder, contents, candidate, self.name, shape, {}, notes, version)
+        settings = {"precision": candidate.precision}
+        if candidate.quantization is None:
+            return exported(self, candidate, folder, FILE, settings, lambda _: ())
+        images = {"(calibration)": _artifact.calibration_of(candidate)}
+        notes = ("transposed convolutions stay float",)
+        return exported(self, candidate, folder, FILE, settings, lambda _: notes, images)
 
     def load(self, artifact: Artifact, threads: int) -> Predict:
         """Return a function on ``(n, C, H, W)`` that runs one image after the other.
