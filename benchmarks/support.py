@@ -156,8 +156,8 @@ def outcome(candidate: Any, runtime: str) -> Row:
     begun = time.monotonic()
     with tempfile.TemporaryDirectory() as scratch:
         try:
-            artifact = RUNTIMES.get(runtime).export(candidate, Path(scratch))
             inputs = probes(candidate)
+            artifact = RUNTIMES.get(runtime).export(candidate, Path(scratch))
             if len(candidate.preprocessing.mean) == 3:
                 tiles = load_dataset("blue_marble").test
                 photos = [preprocess(tiles[index][0][None], candidate.preprocessing) for index in range(TILES)]
@@ -169,20 +169,37 @@ def outcome(candidate: Any, runtime: str) -> Row:
             told = {"bytes": artifact.bytes, "seconds": seconds}
             return {"outcome": "converted", "reason": one_line(error), **told}
         except ParityError as error:
-            return {"outcome": "differs", "reason": one_line(error), "seconds": round(time.monotonic() - begun, 1)}
+            reason = one_line(f"{error} {own_rounding(candidate, inputs)}")
+            return {"outcome": "differs", "reason": reason, "seconds": round(time.monotonic() - begun, 1)}
         except FlyweightError as error:
             return {"outcome": "refused", "reason": one_line(error), "seconds": round(time.monotonic() - begun, 1)}
+    rounding: Row = {} if largest <= ALLOWED else {"reason": own_rounding(candidate, inputs)}
     return {
-        "outcome": "equal" if largest <= ALLOWED else "differs",
+        "outcome": "equal" if largest <= ALLOWED else "differs", **rounding,
         "largest_difference": float(f"{largest:.2e}"), "mean_difference": float(f"{mean:.2e}"),
         "images": len(inputs), "bytes": artifact.bytes, "seconds": round(time.monotonic() - begun, 1),
     }  # fmt: skip
 
 
-def one_line(error: BaseException) -> str:
-    """Return a message on one line, at most 300 characters of it, and no path of this machine."""
+def own_rounding(candidate: Any, inputs: Any) -> str:
+    """Say how far PyTorch's own float32 is from float64 on these inputs: random weights may amplify any rounding."""
+    import copy
+
+    import torch
+
+    from flyweight.evaluate import torch_predict
+
+    exact = copy.deepcopy(candidate.module).double().eval()
+    with torch.inference_mode():
+        wanted = np.concatenate([exact(torch.from_numpy(one[None]).double()).numpy() for one in inputs])
+    found = torch_predict(candidate.module)(inputs)
+    return f"PyTorch's own float32 is {np.abs(found - wanted).max() / np.abs(wanted).max():.1e} from its float64 here."
+
+
+def one_line(error: object) -> str:
+    """Return a message on one line, at most 400 characters of it, and no path of this machine."""
     text = " ".join(str(error).split()).replace(str(Path.cwd()) + "/", "")
-    return text if len(text) <= 300 else text[:299] + "…"
+    return text if len(text) <= 400 else text[:399] + "…"
 
 
 def write(result: Path, rows: Sequence[Row]) -> None:

@@ -29,16 +29,17 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("cli", "testing"),
     ("auto", "bench"),  # slim --auto: the flow's rungs, planned as they are made; a network in every runtime
     ("flow",),
-    ("verify",),  # advice on what is measured here, and its check
-    # a rung; training on other data; boxes; the latency table; a network as one coded file
-    ("rung", "transfer", "detection", "calibration", "packing"),
+    ("verify", "compress"),  # advice on what is measured here, and its check; prune, share, code
+    # a rung; training on other data; boxes; the latency table; a network as one coded file; pruning to a measured time;
+    # times from another machine; which layers of an int8 network stay in float
+    ("rung", "transfer", "detection", "calibration", "packing", "prune_time", "remote", "qat", "int8"),
     ("search", "report", "measure"),
     ("ladder", "advise"),  # plans: sequences of edits, so above the transforms; advice: edits proposed and judged
     ("zoo", "transforms", "runtimes", "train", "saved", "pretrained"),
     ("evaluate",),  # preprocessing and scoring, which training, calibration and the parity check share
     ("budget", "health", "latency", "roofline", "guidelines", "compare", "placement", "resolution", "prune"),
-    ("profile", "narrow", "fixed_point", "quantize"),  # a quantized file run in integers; how one is made
-    ("build", "trace", "onnx_graph", "count", "memory", "field", "data", "tasks", "codec", "coupling"),
+    ("profile", "narrow", "fixed_point", "quantize", "share"),  # a quantized file run in integers; how one is made
+    ("build", "trace", "onnx_graph", "count", "memory", "field", "data", "tasks", "codec", "coupling", "sparse"),
     # _meta: shapes for trace; _channels: the walk of coupling; environments: other Pythons, for runtimes
     ("blocks", "contracts", "device", "environments", "_meta", "_channels"),
     ("labels", "traits"),  # of a tensor's elements, through operators that move them; of nodes, for a device's rules
@@ -49,9 +50,9 @@ MAY_IMPORT_TORCH = frozenset(
     f"{PACKAGE}.{name}"
     for name in (
         "blocks", "build", "trace", "_meta", "narrow", "data", "tasks", "health", "resolution", "train", "evaluate",
-        "transforms", "runtimes", "saved", "pretrained", "transfer", "packing",  # weights <-> files
+        "transforms", "runtimes", "saved", "pretrained", "transfer", "packing", "qat",  # weights <-> files
         "search.supernet", "measure._worker",
-        "prune", "testing",  # contract tests feed modules and tensors to the members
+        "prune", "sparse", "share", "compress", "testing",  # contract tests feed modules and tensors to the members
     )
 )  # fmt: skip
 LOADERS = ("import_module", "importlib.import_module", "__import__")

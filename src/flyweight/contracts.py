@@ -88,6 +88,16 @@ class Change:
 
 
 Int8Method = Literal["minmax", "entropy", "percentile", "mse", "best"]
+DEFAULT_METHOD: Int8Method = "best"
+
+
+@dataclass(frozen=True)
+class Int8File:
+    """An int8 ONNX file in the making that training has decided: its bytes, node name -> module path, and notes."""
+
+    model: bytes
+    module_of: Mapping[str, str]
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -95,13 +105,16 @@ class Quantization:
     """How an artifact is to be quantized: int8 post-training, with ranges from these inputs.
 
     ``calibration`` is ``(n, C, H, W)``, preprocessed as for inference. Weights are quantized per output channel,
-    activations per tensor; the artifact's inputs and outputs stay float32. ``method`` says how ONNX Runtime's and
-    OpenVINO's files are made: "minmax", "entropy" and "percentile" by ONNX Runtime's own tool, "mse" and "best" by
-    ``flyweight.quantize``: ranges of least squared error, and with "best" weights fitted to what they will see.
+    activations per tensor; the artifact's inputs and outputs stay float32. ``method``: the observer that ranges come
+    from, weights to the nearest; or "best": ranges of least squared error, and weights fitted to what they will see.
+    ``keep_float``: paths of modules whose layers stay float in ONNX Runtime, OpenVINO and ncnn.
+    ``made``: the file of the first two, if it was trained; ``method`` says nothing then.
     """
 
     calibration: Array
-    method: Int8Method = "minmax"
+    method: Int8Method = DEFAULT_METHOD
+    keep_float: tuple[str, ...] = ()
+    made: Int8File | None = None
 
 
 @dataclass(frozen=True)

@@ -21,10 +21,10 @@ import numpy as np
 
 from flyweight import files
 from flyweight.contracts import (
+    DEFAULT_METHOD,
     Artifact,
     Candidate,
     DataSet,
-    Env,
     Int8Method,
     LayerTimes,
     Measurement,
@@ -37,11 +37,13 @@ from flyweight.data import load_dataset
 from flyweight.errors import FileError, RuntimeMissingError, SpecError, UsageError
 from flyweight.evaluate import example_input
 from flyweight.graph import Graph
+from flyweight.int8 import calibrated
 from flyweight.ladder import Plan, PlannedRung, plan_named, plan_of, steps_of
 from flyweight.measure import hardware, measure, measure_layers
 from flyweight.packing import open_packed
 from flyweight.profile import Profile, profile_module
 from flyweight.report import load_report
+from flyweight.report.bench_value import bench_beside
 from flyweight.report.page import render_page
 from flyweight.report.picture import network_svg
 from flyweight.report.value import LayerRow, Report, Rung, TestTile
@@ -51,7 +53,6 @@ from flyweight.saved import candidate_from_function, fresh_candidate, load_candi
 from flyweight.spec import ArchSpec
 from flyweight.tasks.segment import image_png_uri, mask_png_uri
 from flyweight.train import Recipe
-from flyweight.transforms.quantize_int8 import QuantizeInt8
 from flyweight.zoo import ZOO
 
 FULL_STEPS, SHORT_STEPS = 120, 80
@@ -440,7 +441,7 @@ def export(
     *,
     precision: str = "fp32",
     data: str | None = None,
-    method: Int8Method = "minmax",
+    method: Int8Method = DEFAULT_METHOD,
 ) -> list[Artifact]:
     """Export to each runtime, into ``folder/RUNTIME``, with ``artifact.json`` beside the files.
 
@@ -454,11 +455,7 @@ def export(
         raise UsageError(f"precision is '{precision}'; allowed are fp32, fp16 and int8.")
     candidate = replace(candidate, half=True) if precision == "fp16" else candidate
     if precision == "int8" and not candidate.quantization:
-        if data is None:
-            raise UsageError("int8 needs images to calibrate on. Name a data set: --data blue_marble, or a folder.")
-        train = load_dataset(data).train
-        chosen = np.linspace(0, len(train) - 1, min(64, len(train))).astype(int)
-        candidate = QuantizeInt8(method=method).apply(candidate, Env(tuple(train[int(i)][0] for i in chosen)))
+        candidate = calibrated(candidate, data, method)
     made = [RUNTIMES.get(name).export(candidate, Path(folder) / name) for name in runtimes]
     for artifact in made:  # the preprocessing travels with the files
         files.write_json(Path(folder) / artifact.runtime / "artifact.json", artifact.to_json())
@@ -466,13 +463,12 @@ def export(
 
 
 def render(folder: Path | str) -> Path:
-    """Write ``report.html`` and the networks' pictures anew from ``report.json``; return the page's path.
+    """Write ``report.html`` and the pictures anew from ``report.json``, and ``bench.json`` where there is one.
 
     Raises:
-        FileError: no report there, or it can't be written.
+        FileError: no report there, or it can't be written; a bench that can't be read.
     """
-    folder = Path(folder)
-    report = load_report(folder)
+    report = load_report(folder := Path(folder))
     shown = [rung for rung in report.rungs if not rung.control]
     if not shown:
         raise FileError(f"{folder / 'report.json'}: no rung is finished yet. Run the slim command again to go on.")
@@ -484,7 +480,7 @@ def render(folder: Path | str) -> Path:
             )
         pictures[rung] = _picture(report.rung(rung))
         files.write_text(folder / f"network-{rung}.svg", pictures[rung])
-    files.write_text(folder / "report.html", render_page(report, pictures))
+    files.write_text(folder / "report.html", render_page(report, pictures, bench_beside(folder)))
     return folder / "report.html"
 
 

@@ -10,7 +10,7 @@ import copy
 import dataclasses
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from pickle import UnpicklingError  # only the name of what torch.load raises: weights_only=True unpickles no code
@@ -82,8 +82,12 @@ def train(
     folder: Path | None = None,
     progress: Progress | None = None,
     label: str = "train",
+    after_step: Callable[[nn.Module, int], None] | None = None,
 ) -> TrainResult:
     """Train a copy of the candidate's module; with ``folder``, go on from the checkpoint that lies there.
+
+    ``after_step`` may change the weights behind every step: called with the module and the step's number, and before
+    the first step, of a run that goes on too, with the last number that is done, -1 at the very beginning.
 
     Raises:
         TrainingError: the loss is not finite (names the step), or the backbone shall stand still in a module of which
@@ -104,10 +108,13 @@ def train(
     progress.advance(len(losses))
     started = time.perf_counter() - seconds
     _set_frozen(module, recipe, len(losses))
+    after_step = after_step or (lambda module, step: None)
+    after_step(module, len(losses) - 1)
     for step in range(len(losses), recipe.steps):
         if step == recipe.freeze_steps:
             _set_frozen(module, recipe, step)
         losses.append(_step(module, optimizer, batches[step], task, weights, recipe, step))
+        after_step(module, step)
         progress.advance(1, f"loss {sum(losses[-20:]) / len(losses[-20:]):.3f}")
         if folder and (step + 1) % recipe.checkpoint_steps == 0 and step + 1 < recipe.steps:
             _save(folder, module, optimizer, losses, time.perf_counter() - started, _key(candidate, recipe, seed, data))
