@@ -48,6 +48,15 @@ def test_a_goal_out_of_reach_ends_with_what_was_reached_and_exit_code_3() -> Non
     assert "% of the MACs are left, not 1 %" in result.output
 
 
+@pytest.mark.slow
+def test_a_goal_of_time_is_measured_on_the_exported_file() -> None:
+    result = ran(NET, "--keep-time", "0.7", "--dry-run", "--json", "-q")
+    found = json.loads(result.output)
+    assert found["time"]["after_us"] < found["time"]["before_us"]
+    assert found["goal"]["scope"] == "gain"
+    assert result.exit_code == (0 if found["reached"] else 3)
+
+
 def test_layers_left_whole_are_named_with_the_reason_once_for_those_alike() -> None:
     result = ran("shiftnet_a", "--dry-run")
     lines = [line for line in result.output.splitlines() if line.startswith("left whole")]
@@ -60,6 +69,8 @@ def test_layers_left_whole_are_named_with_the_reason_once_for_those_alike() -> N
     [
         (("--criterion", "taylor"), "Add --data"),
         (("--keep-macs", "0.5", "--keep-params", "0.5"), "Give one of them"),
+        (("--keep-time", "0.5", "--keep-params", "0.5"), "--keep-params and --keep-time are 2 goals"),
+        (("--keep-time", "0.5", "--runtime", "onnx"), "onnxruntime"),
     ],
 )
 def test_wrong_use_says_what_to_do(arguments: tuple[str, ...], word: str) -> None:

@@ -6,14 +6,14 @@ import re
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from flyweight.cli._tables import si
 from flyweight.errors import UsageError
 
 if TYPE_CHECKING:
     from flyweight.contracts import Candidate, Progress
-    from flyweight.prune import Evidence, Goal, Layer, Plan
+    from flyweight.prune import Evidence, Goal, Layer, Measure, Plan, Scope
 
 COLUMNS = ("layer", "channels", "left", "%")
 BATCH = 16
@@ -29,37 +29,67 @@ class Images:
 
 
 @dataclass(frozen=True)
+class Where:
+    """Whose time counts."""
+
+    runtime: str
+    threads: int
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Time of one image before and after pruning, measured on the exported files."""
+
+    before_us: float
+    after_us: float
+    reached: bool
+    where: Where
+
+
+@dataclass(frozen=True)
 class Done:
     """A pruned network.
 
     Attributes:
         module: the network. plan: what went.
         difference: of its outputs from the original's with those channels at zero, over the largest; measured.
+        time: of both, where the goal is a time.
     """
 
     module: Any
     plan: Plan
     difference: float
+    time: Measured | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return plain data for JSON."""
         plan = self.plan
         return {
-            "goal": asdict(plan.goal), "criterion": plan.criterion, "share": plan.share, "reached": plan.reached,
+            "goal": asdict(plan.goal), "criterion": plan.criterion, "share": plan.share, "reached": self.reached,
             "macs": plan.macs, "params": plan.params, "layers": [asdict(layer) for layer in plan.layers],
-            "difference_from_zeroed": self.difference,
+            "difference_from_zeroed": self.difference, **({"time": asdict(self.time)} if self.time else {}),
         }  # fmt: skip
 
+    @property
+    def reached(self) -> bool:
+        """Whether as little is left as was asked for."""
+        return self.time.reached if self.time else self.plan.reached
 
-def goal(keep_macs: float | None, keep_params: float | None, scope: str, multiple: int) -> Goal:
-    """Return what the options ask for; both shares at once are wrong use."""
+
+def goal(
+    keep_macs: float | None, keep_params: float | None, keep_time: float | None, scope: str | None, multiple: int
+) -> Goal:
+    """Return what the options ask for; more than one share is wrong use."""
     from flyweight.prune import Goal
 
-    if keep_macs is not None and keep_params is not None:
-        raise UsageError("--keep-macs and --keep-params are two goals. Give one of them.")
-    share, measure = (keep_params, "params") if keep_params is not None else (keep_macs or 0.5, "macs")
-    of, where = cast(Literal["macs", "params"], measure), cast(Literal["global", "local"], scope)
-    return Goal(share, of, where, multiple)
+    shares = {"macs": keep_macs, "params": keep_params, "time": keep_time}
+    given = {measure: share for measure, share in shares.items() if share is not None}
+    if len(given) > 1:
+        names = " and ".join(f"--keep-{measure}" for measure in given)
+        raise UsageError(f"{names} are {len(given)} goals. Give one of them.")
+    measure, share = next(iter(given.items()), ("macs", 0.5))
+    where = scope or ("gain" if measure == "time" else "global")
+    return Goal(share, cast("Measure", measure), cast("Scope", where), multiple)
 
 
 def path_for(candidate: Candidate, model: str, out: Path | None) -> Path:
@@ -72,14 +102,26 @@ def path_for(candidate: Candidate, model: str, out: Path | None) -> Path:
     return out or Path(f"{candidate.spec.name}-pruned.safetensors")
 
 
-def pruned(candidate: Candidate, wanted: Goal, criterion: str, images: Images, progress: Progress) -> Done:
+def pruned(
+    candidate: Candidate, wanted: Goal, criterion: str, images: Images, progress: Progress, where: Where
+) -> Done:
     """Return the network without its least important channels, compared with the one that has them at zero."""
     from flyweight.evaluate import example_input
+    from flyweight.flow import check_runtimes
     from flyweight.prune import inexactness, prune
+    from flyweight.prune_time import prune_to_time
 
-    example = example_input(candidate)
-    found = prune(candidate.module, example, wanted, criterion, _evidence(candidate, criterion, images, progress))
-    return Done(found.module, found.plan, inexactness(candidate.module, example, found, images.seed))
+    example, time = example_input(candidate), None
+    if wanted.measure == "time":
+        check_runtimes((where.runtime,))
+        given = _evidence(candidate, criterion, images, progress)
+        done = prune_to_time(
+            candidate, wanted, criterion, given, runtime=where.runtime, threads=where.threads, progress=progress
+        )
+        found, time = done.pruned, Measured(done.before_us, done.after_us, done.reached, where)
+    else:
+        found = prune(candidate.module, example, wanted, criterion, _evidence(candidate, criterion, images, progress))
+    return Done(found.module, found.plan, inexactness(candidate.module, example, found, images.seed), time)
 
 
 def _evidence(candidate: Candidate, criterion: str, images: Images, progress: Progress) -> Evidence:
@@ -142,6 +184,12 @@ def lines(done: Done, path: Path | None) -> Iterator[str]:
     plan = done.plan
     for name, (before, after) in (("MACs", plan.macs), ("parameters", plan.params)):
         yield f"{name}, counted: {si(before)} -> {si(after)}, {100 * after / before:.1f} % left"
+    if done.time:
+        whole, left, on = done.time.before_us, done.time.after_us, done.time.where
+        yield (
+            f"time, measured: {whole / 1e3:.3g} -> {left / 1e3:.3g} ms, {100 * left / whole:.0f} % left "
+            f"({on.runtime}, {on.threads} thread{'s' * (on.threads > 1)}, the exported files)"
+        )
     narrower = sum(layer.after < layer.before for layer in plan.layers)
     yield f"{len(plan.removed):,} channels of {narrower} of {len(plan.layers)} layers, chosen by {plan.criterion}"
     yield (
@@ -162,8 +210,15 @@ def _alike(plan: Plan) -> list[list[Layer]]:
     return list(found.values())
 
 
-def shortfall(plan: Plan) -> str:
+def shortfall(done: Done) -> str:
     """Say that the goal was not reached, and what may help."""
+    plan = done.plan
+    if done.time:
+        share = done.time.after_us / done.time.before_us
+        return (
+            f"{100 * share:.0f} % of the time is left, measured, not {100 * plan.goal.share:g} %: every layer keeps at "
+            "least a tenth of its channels, some can't lose any, and every kernel takes some time however narrow it is."
+        )
     of = {"macs": "MACs", "params": "parameters"}[plan.goal.measure]
     finer = " A smaller --multiple leaves less." if plan.goal.multiple > 1 else ""
     return (

@@ -16,6 +16,7 @@ CRITERIA = ("l1", "bn_scale", "taylor", "geometric_median", "random")  # flyweig
     "flyweight prune resnet_18.safetensors --keep-macs 0.5 -o half.safetensors",
     "flyweight prune v2.safetensors --criterion taylor --data blue_marble",
     "flyweight prune mobilenet_v2_1.0 --keep-params 0.3 --multiple 16 --dry-run",
+    "flyweight prune v2.safetensors --keep-time 0.5 --criterion taylor --data blue_marble",
 )
 @click.argument("model")
 @model_options
@@ -30,12 +31,19 @@ CRITERIA = ("l1", "bn_scale", "taylor", "geometric_median", "random")  # flyweig
     type=click.FloatRange(0, 1, min_open=True, max_open=True),
     help="Share of the parameters that is left, instead.",
 )
+@click.option(
+    "--keep-time",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    help="Share of the time that is left, instead, measured here.",
+)
+@click.option("--runtime", default="onnxruntime", show_default=True, help="Whose time counts for --keep-time.")
+@click.option("--threads", type=click.IntRange(1, 256), default=1, show_default=True, help="Its threads.")
 @click.option("--criterion", type=click.Choice(CRITERIA), default="l1", help="What makes a channel important.")
 @click.option(
     "--scope",
-    type=click.Choice(("global", "local")),
-    default="global",
-    help="Compare channels of the whole network, or take the same share of each layer.",
+    type=click.Choice(("global", "local", "gain")),
+    show_default="global; gain with --keep-time",
+    help="Compare channels of the whole network, take the same share of each layer, or compare by what each saves.",
 )
 @click.option(
     "--multiple", type=click.IntRange(1, 256), default=8, help="Layers that lose channels keep a multiple of this many."
@@ -53,8 +61,11 @@ def prune(
     classes: int | None,
     keep_macs: float | None,
     keep_params: float | None,
+    keep_time: float | None,
+    runtime: str,
+    threads: int,
     criterion: str,
-    scope: str,
+    scope: str | None,
     multiple: int,
     data: str | None,
     images: int,
@@ -71,6 +82,9 @@ def prune(
     layer that can't lose channels is left whole, and the last lines say why.
     The result equals MODEL with those channels at zero: that is measured.
 
+    With --keep-time the layers are timed at several widths first, in the
+    exported file, and the pruned network is exported and measured.
+
     The file is a MODEL for all other commands. Accuracy comes back by training
     on. If the goal can't be reached, what could be is written, and the exit
     code is 3. MODEL is as for profile; without --dry-run it must have a spec.
@@ -83,11 +97,12 @@ def prune(
     from flyweight.cli._tables import print_table, say
     from flyweight.errors import OverBudgetError
 
-    goal = _prune.goal(keep_macs, keep_params, scope, multiple)
+    goal = _prune.goal(keep_macs, keep_params, keep_time, scope, multiple)
     candidate = flow.open_model(model, resolution=resolution, classes=classes)
     path = None if dry_run else _prune.path_for(candidate, model, out)
     with shown(quiet or as_json) as progress:
-        done = _prune.pruned(candidate, goal, criterion, _prune.Images(data, images, seed), progress)
+        judged = _prune.Images(data, images, seed)
+        done = _prune.pruned(candidate, goal, criterion, judged, progress, _prune.Where(runtime, threads))
     if path:
         _prune.save(path, candidate, done)
     if as_json:
@@ -97,8 +112,8 @@ def prune(
         say()
         for line in _prune.lines(done, path):
             say(line)
-    if not done.plan.reached:
-        raise OverBudgetError(_prune.shortfall(done.plan))
+    if not done.reached:
+        raise OverBudgetError(_prune.shortfall(done))
 
 
 MEMBERS = {"prune": prune}

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import heapq
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeAlias, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +17,7 @@ from flyweight.prune._units import Units
 
 __all__ = ["Goal", "chosen", "sets_of", "too_large"]
 
+Scope: TypeAlias = Literal["global", "local", "gain"]
 LEAST = 10  # a layer keeps at least one channel of so many, and one
 
 
@@ -24,15 +27,15 @@ class Goal:
 
     Attributes:
         share: of the cost that is left, between 0 and 1.
-        measure: of the cost: multiply-accumulates or parameters.
+        measure: of the cost: multiply-accumulates, parameters, or time, as timings of the network tell it.
         scope: ``global`` compares all units of the network; ``local`` takes the same share of every set of layers that
-            lose channels together.
+            lose channels together; ``gain`` compares what is lost by how much of the cost it takes away.
         multiple: of the channels that each layer keeps, where it loses some.
     """
 
     share: float = 0.5
     measure: Measure = "macs"
-    scope: Literal["global", "local"] = "global"
+    scope: Scope = "global"
     multiple: int = 1
 
     def __post_init__(self) -> None:
@@ -42,10 +45,10 @@ class Goal:
                 f"pruning to share={self.share}, multiple={self.multiple}: the share must lie between 0 and 1, the "
                 "multiple must be at least 1."
             )
-        if self.measure not in ("macs", "params") or self.scope not in ("global", "local"):
+        if self.measure not in get_args(Measure) or self.scope not in get_args(Scope):
             raise UsageError(
-                f"pruning by measure='{self.measure}', scope='{self.scope}': measures are macs and params, scopes "
-                "global and local."
+                f"pruning by measure='{self.measure}', scope='{self.scope}': measures are "
+                f"{', '.join(get_args(Measure))}, scopes {', '.join(get_args(Scope))}."
             )
 
 
@@ -59,7 +62,10 @@ def chosen(units: Units, scores: NDArray[np.float64], goal: Goal, cost: Cost) ->
     """
     ranks = _within_sets(units, scores) if goal.scope == "local" else scores
     free = [u for u in range(units.count) if u not in units.held and np.isfinite(scores[u])]
-    order = np.array(sorted(free, key=lambda u: float(ranks[u])), int)
+    if goal.scope == "gain":
+        order = by_gain(units, scores, free, cost, goal.multiple)
+    else:
+        order = np.array(sorted(free, key=lambda u: float(ranks[u])), int)
     nothing = np.zeros(len(units.unit_of), bool)
     limit, whole = goal.share * cost.left(nothing), _putting_back(units, ranks, goal.multiple)
     low, high = 0, len(order)
@@ -70,6 +76,66 @@ def chosen(units: Units, scores: NDArray[np.float64], goal: Goal, cost: Cost) ->
         else:
             low = middle + 1
     return tuple(int(u) for u in np.unique(units.unit_of[whole(order[:low])]))
+
+
+def by_gain(
+    units: Units, scores: NDArray[np.float64], free: Sequence[int], cost: Cost, multiple: int
+) -> NDArray[np.int64]:
+    """Return ``free`` in the order of what is lost over what is gained, a step of a set of layers at a time.
+
+    A step is as many units as take ``multiple`` channels of a layer, the least important of its set. What it gains is
+    its part of the cost of the network as the steps before have left it. That only gets less as others go, so a step
+    that was best when it was looked at last and still is after another look is the best of all.
+    """
+    channels = [np.flatnonzero(units.unit_of == unit) for unit in range(units.count)]
+    gone = np.zeros(len(units.unit_of), bool)
+    waiting: list[tuple[float, int, int]] = []
+    steps = _steps(units, scores, free, multiple)
+
+    def worth(number: int, at: int) -> float:
+        step = steps[number][at]
+        lost = sum(max(float(scores[u]), 0.0) * _tied(units, channels[u]) for u in step)
+        return lost / max(cost.gain(np.concatenate([channels[u] for u in step]).tolist(), gone), 1e-12)
+
+    for number, own in enumerate(steps):
+        if own:
+            heapq.heappush(waiting, (worth(number, 0), number, 0))
+    order: list[int] = []
+    while waiting:
+        _, number, at = heapq.heappop(waiting)
+        now = worth(number, at)
+        if waiting and now > waiting[0][0] * (1 + 1e-9):
+            heapq.heappush(waiting, (now, number, at))
+            continue
+        order += steps[number][at]
+        for unit in steps[number][at]:
+            gone[channels[unit]] = True
+        if at + 1 < len(steps[number]):
+            heapq.heappush(waiting, (worth(number, at + 1), number, at + 1))
+    return np.array(order, int)
+
+
+def _tied(units: Units, channels: NDArray[np.int64]) -> int:
+    """Return how many groups of tied channels these are: a unit's score is the mean of its groups."""
+    return len(np.unique(units.coupling.group_of[channels]))
+
+
+def _steps(units: Units, scores: NDArray[np.float64], free: Sequence[int], multiple: int) -> list[list[list[int]]]:
+    """Return each set's steps: first as many units as bring its widest layer to a multiple, then a multiple each."""
+    of, can_go = sets_of(units), set(free)
+    widest: dict[int, tuple[int, int]] = {}  # of a set: channels of its widest layer, and how many of them a unit takes
+    for source in units.coupling.sources:
+        own, amounts = np.unique(units.unit_of[source.ids.start : source.ids.stop], return_counts=True)
+        for number in np.unique(of[own]):
+            widest[number] = max(widest.get(number, (0, 1)), (len(source.ids), int(amounts[of[own] == number].max())))
+    found = []
+    for number, (width, each) in sorted(widest.items()):
+        members = [int(u) for u in np.flatnonzero(of == number) if int(u) in can_go]
+        members.sort(key=lambda u: float(scores[u]))
+        first, size = max((width % multiple) // each, 0), max(multiple // each, 1)
+        starts = [0, *range(first or size, len(members), size)]
+        found.append([members[a:b] for a, b in itertools.pairwise([*starts, len(members)]) if b > a])
+    return found
 
 
 def too_large(units: Units) -> dict[int, str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -13,13 +13,14 @@ from torch import Tensor, nn
 
 from flyweight._meta import staged
 from flyweight.coupling import Coupling, couple, divergence
-from flyweight.errors import FlyweightError, GraphError
+from flyweight.errors import FlyweightError, GraphError, UsageError
 from flyweight.graph import Graph, Node
 from flyweight.prune._choose import Goal, chosen, sets_of, too_large
 from flyweight.prune._cost import Cost
 from flyweight.prune._criteria import Evidence, Floats, group_scores
 from flyweight.prune._silence import difference, silenced
 from flyweight.prune._surgery import without
+from flyweight.prune._time import Timing, timed_cost
 from flyweight.prune._units import Units, units_of
 from flyweight.trace import Example, trace
 
@@ -55,6 +56,7 @@ class Plan:
         removed: numbers of the channels that go, as in ``coupling``.
         held: channels that can't go, and why.
         macs, params: counted before and after.
+        time_us: modelled before and after, where the goal is a time.
     """
 
     coupling: Coupling
@@ -64,11 +66,12 @@ class Plan:
     held: Mapping[int, str] = field(repr=False)
     macs: tuple[int, int]
     params: tuple[int, int]
+    time_us: tuple[float, float] = (0.0, 0.0)
 
     @property
     def share(self) -> float:
         """The share of the goal's cost that is left."""
-        before, after = self.macs if self.goal.measure == "macs" else self.params
+        before, after = {"macs": self.macs, "params": self.params, "time": self.time_us}[self.goal.measure]
         return after / before if before else 1.0
 
     @property
@@ -111,9 +114,10 @@ def prune(
     goal: Goal,
     criterion: str = "l1",
     evidence: Evidence = NO_EVIDENCE,
+    timings: Sequence[Timing] = (),
 ) -> Pruned:
     """Return a copy of a network without the channels that ``plan`` says; arguments and errors are its."""
-    made = plan(module, example, goal, criterion, evidence)
+    made = plan(module, example, goal, criterion, evidence, timings)
     return Pruned(without(module, made.coupling, made.removed), made)
 
 
@@ -136,6 +140,7 @@ def plan(
     goal: Goal,
     criterion: str = "l1",
     evidence: Evidence = NO_EVIDENCE,
+    timings: Sequence[Timing] = (),
 ) -> Plan:
     """Return which channels of a network go, so that about the goal's share of its cost is left.
 
@@ -149,12 +154,17 @@ def plan(
         goal: how much is left.
         criterion: a name in ``CRITERIA``.
         evidence: batches and a loss for criteria that need them; the seed of a random one.
+        timings: of the network and of pruned copies, for a goal of time; their numbers are of ``couple``.
 
     Raises:
-        UsageError: no such criterion, or it lacks data. GraphError: the network can't be traced.
+        UsageError: no such criterion, it lacks data, or a goal of time lacks timings. GraphError: the network can't be
+            traced.
     """
+    if goal.measure == "time" and not timings:
+        raise UsageError("a goal of time needs timings of the network: flyweight.prune_time.timed makes them.")
     graph = trace(module, example)
-    attempt = partial(_attempt, module, _without_values(module, example, graph), example, goal, criterion, evidence)
+    empty = _without_values(module, example, graph)
+    attempt = partial(_attempt, module, empty, example, _Wish(goal, criterion, evidence, tuple(timings)))
     first = attempt(couple(graph))
     stuck = _stuck_tables(first)
     if not stuck:
@@ -164,20 +174,33 @@ def plan(
     return second if better and (second.reached or not first.reached) else first
 
 
-def _attempt(
-    module: nn.Module, empty: nn.Module, example: Example, goal: Goal, criterion: str, evidence: Evidence,
-    coupling: Coupling,
-) -> Plan:  # fmt: skip
+@dataclass(frozen=True)
+class _Wish:
+    """What a plan is asked for."""
+
+    goal: Goal
+    criterion: str
+    evidence: Evidence
+    timings: tuple[Timing, ...]
+
+    def cost(self, coupling: Coupling) -> Cost:
+        """Return what counts for the goal."""
+        if self.goal.measure == "time":
+            return timed_cost(coupling, self.timings)
+        return Cost.of(coupling, self.goal.measure)
+
+
+def _attempt(module: nn.Module, empty: nn.Module, example: Example, wish: _Wish, coupling: Coupling) -> Plan:
     """Return the plan of one reading of the graph: fewer and fewer units may go, until the network does as it did."""
-    scores = group_scores(criterion, module, coupling, evidence)
+    scores = group_scores(wish.criterion, module, coupling, wish.evidence)
     units = units_of(coupling, scores)
     units = replace(units, held={**too_large(units), **units.held})
-    per_unit, cost, proof = _per_unit(units, scores), Cost.of(coupling, goal.measure), _Proof(empty, example, coupling)
+    per_unit, cost, proof = _per_unit(units, scores), wish.cost(coupling), _Proof(empty, example, coupling)
     while True:
-        gone = chosen(units, per_unit, goal, cost)
+        gone = chosen(units, per_unit, wish.goal, cost)
         clash = proof.clash(units, gone)
         if not clash:
-            return _planned(units, gone, per_unit, goal, criterion)
+            return _planned(units, gone, per_unit, wish, cost)
         units = replace(units, held={**units.held, **clash})
 
 
@@ -209,16 +232,17 @@ def _per_unit(units: Units, scores: Floats) -> Floats:
     return np.where(counts > 0, sums / np.maximum(counts, 1), np.inf)
 
 
-def _planned(units: Units, gone: tuple[int, ...], scores: Floats, goal: Goal, criterion: str) -> Plan:
+def _planned(units: Units, gone: tuple[int, ...], scores: Floats, wish: _Wish, cost: Cost) -> Plan:
     removed = units.channels(gone)
     mask, nothing = units.mask(gone), np.zeros(len(units.unit_of), bool)
     macs, params = (Cost.of(units.coupling, measure) for measure in ("macs", "params"))
     held = {int(i): units.held[int(u)] for i, u in enumerate(units.unit_of) if int(u) in units.held}
-    silent = f"the criterion {criterion} says nothing of them"
+    silent = f"the criterion {wish.criterion} says nothing of them"
     held |= {int(i): silent for i in np.flatnonzero(~np.isfinite(scores[units.unit_of])) if int(i) not in held}
     return Plan(
-        units.coupling, goal, criterion, tuple(map(int, removed)), held,
+        units.coupling, wish.goal, wish.criterion, tuple(map(int, removed)), held,
         (round(macs.left(nothing)), round(macs.left(mask))), (round(params.left(nothing)), round(params.left(mask))),
+        (cost.left(nothing), cost.left(mask)) if wish.goal.measure == "time" else (0.0, 0.0),
     )  # fmt: skip
 
 
