@@ -1,21 +1,22 @@
-"""Int8 of EfficientNet-Lite0 with its ImageNet weights: ours beside ONNX Runtime's own tool, in fidelity and time.
+"""Int8 of EfficientNet-Lite0 with its ImageNet weights, in four runtimes: ours beside each one's own quantizers.
 
-    python -m benchmarks.int8_lite0 --efficientnet-lite0 DIR --stamps DIR --models DIR
-    python -m benchmarks.int8_lite0 --times --models DIR
+    python -m benchmarks.int8_lite0 --weights DIR --stamps DIR --models DIR --nncf PYTHON --litert PYTHON
+    python -m benchmarks.int8_lite0 --times --models DIR --litert PYTHON
 
 Weights and images are those of ``pretrained.py``: composites of every second object judge, 32 of the others calibrate.
-The first convolution stays float in all of them. The first command writes the models to a folder and all figures but
-times, the second, on a quiet machine, adds the times: rounds over all models in turn, one thread. Some six
-CPU-minutes and one. Writes ``benchmarks/results/int8_lite0.json``.
+``_int8.py`` says who quantizes and in which Python (NNCF: ``nncf==3.4.0``). In ONNX Runtime and OpenVINO the first
+convolution stays float in our files and in ONNX Runtime's own. The first command writes the models to a folder and all
+figures but times, the second adds the times: rounds over the files of a runtime in turn, one thread. Some twenty
+CPU-minutes and two. Writes ``benchmarks/results/int8_lite0.json``; ``int8_mobilenet_v2.py`` does the same.
 """
 
 from __future__ import annotations
 
 import argparse
+import subprocess
 import sys
-import time
-from collections import Counter
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,46 +24,36 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from benchmarks import _int8
 from benchmarks._claims import claimed
+from benchmarks._int8 import LITERT, ORT, Case, File, Images
 from benchmarks.composites import GROUNDS
 from benchmarks.pretrained import composites_of, hits, one_file
 from flyweight import files
 from flyweight.evaluate import preprocess
 from flyweight.flow import environment
 from flyweight.pretrained import import_weights
-from flyweight.quantize import Method, quantize
-from flyweight.runtimes._onnx_export import export_onnx
-from flyweight.runtimes._onnx_int8 import _stay_float
-from flyweight.runtimes._onnx_int8 import quantize as as_exported
-from flyweight.runtimes.onnxruntime import session_options
+from flyweight.quantize import Method
 from flyweight.zoo import ZOO
 
-COMMAND = "python -m benchmarks.int8_lite0 --efficientnet-lite0 DIR --stamps DIR --models DIR"
 CALIBRATE_BY = 32  # images
-ROUNDS, WARM_UP = 300, 20
-THEIRS = ("minmax", "percentile", "entropy")
-BEST = "ours, mse, compensated, refitted, bias"
-OURS = {
-    "ours, minmax": Method("minmax"),
-    "ours, percentile": Method("percentile"),
-    "ours, entropy": Method("entropy"),
-    "ours, mse": Method("mse"),
-    "ours, mse, bias": Method("mse", correct_bias=True),
-    "ours, mse, compensated, bias": Method("mse", compensate=True, correct_bias=True),
-    BEST: Method("mse", compensate=True, refit=True, correct_bias=True),
+# network of the zoo, file of its weights, their origin
+NETWORK = ("efficientnet_lite0", "efficientnet-lite0-57934424.pth", "efficientnet_pytorch")
+STEPS = {
+    "mse, bias": Method("mse", correct_bias=True),
+    "mse, compensated, bias": Method("mse", compensate=True, correct_bias=True),
 }
-Images = NDArray[np.float32]
 
 
-def main(arguments: Sequence[str]) -> int:
+def main(arguments: Sequence[str], name: str = "int8_lite0", network: tuple[str, str, str] = NETWORK) -> int:
     """Quantize and judge, or time what was quantized; write."""
-    options = _options(arguments)
     torch.set_num_threads(1)
+    options = _options(arguments, name)
     if options.times:
         result = files.read_json(options.result)
-        result["times"] = _times([row["file"] for row in result["rows"]], options.models)
+        result["times"] = _times(result["rows"], options)
     else:
-        result = _judged(options)
+        result = _judged(options, name, network)
     result["claims"] = _claims(result)
     files.write_json(options.result, result)
     for claim in result["claims"]:
@@ -70,110 +61,72 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _judged(options: argparse.Namespace) -> dict[str, Any]:
-    weights = one_file(options.efficientnet_lite0, "efficientnet-lite0-57934424.pth")
-    spec = ZOO.get("efficientnet_lite0").spec
-    candidate = import_weights(spec, weights, "efficientnet_pytorch", class_names=()).candidate
+def _judged(options: argparse.Namespace, name: str, network: tuple[str, str, str]) -> dict[str, Any]:
+    zoo_name, file, origin = network
+    weights = one_file(options.weights, file)
+    candidate = import_weights(ZOO.get(zoo_name).spec, weights, origin, class_names=()).candidate
     images, truth, objects = composites_of(options.stamps)
     names = list(dict.fromkeys(objects))
-    judged = np.array([names.index(name) % 2 == 0 for name in objects])
+    judged = np.array([names.index(one) % 2 == 0 for one in objects])
     calibration = preprocess(images[~judged], candidate.preprocessing)
     calibration = calibration[np.linspace(0, len(calibration) - 1, CALIBRATE_BY).astype(int)]
     judge = preprocess(images[judged], candidate.preprocessing)
     right = [one for one, wanted in zip(truth, judged, strict=True) if wanted]
     options.models.mkdir(parents=True, exist_ok=True)
-
-    model, _ = export_onnx(candidate)
-    data = model.SerializeToString()
-    wanted = _outputs(data, judge)
-    rows = [_row("float", data, wanted, wanted, right, 0.0, options.models)]
-    for name in (*(f"ONNX Runtime, {method}" for method in THEIRS), *OURS):
-        fresh, modules = export_onnx(candidate)
-        begin = time.perf_counter()
-        if name in OURS:
-            made = quantize(fresh, calibration, OURS[name], _stay_float(fresh))
-        else:
-            made = as_exported(fresh, calibration, name.split(", ")[1], modules)[0]
-        seconds = time.perf_counter() - begin
-        data = made.SerializeToString(deterministic=True)
-        rows.append(_row(name, data, wanted, _outputs(data, judge), right, seconds, options.models))
-        print(rows[-1], flush=True)
-    now = {**environment(0), "command": COMMAND}
+    case = Case(
+        candidate, calibration, judge, options.models, lambda out: 100 * float(hits(out, right, 1).mean()),
+        options.litert, options.nncf,
+    )  # fmt: skip
+    onnx = _int8.onnx_files(case, {**_int8.OURS, **STEPS})
+    made = [*onnx, *_int8.ncnn_files(case, {**_int8.OURS, "mse, bias": STEPS["mse, bias"]})]
+    made += _int8.openvino_files(case, onnx)
+    made += _int8.litert_files(case, ("minmax", "percentile", "entropy", "mse", "best"))
+    command = f"python -m benchmarks.{name} --weights DIR --stamps DIR --models DIR --nncf PYTHON --litert PYTHON"
+    now = {**environment(0), "command": command}
     return {
-        "name": "int8_lite0", "command": COMMAND, "date": now["date"], "environment": now, "network": spec.name,
+        "name": name, "command": command, "date": now["date"], "environment": now, "network": zoo_name,
         "data": {"objects_judged_on": len(names[::2]), "images_judged_on": len(judge), "grounds": list(GROUNDS),
-                 "images_calibrated_by": len(calibration), "px": 224},
-        "rows": rows,
+                 "images_calibrated_by": len(calibration), "px": 224, "score": "top-1, %"},
+        "rows": _int8.rows(case, made),
     }  # fmt: skip
 
 
-def _row(
-    name: str, data: bytes, wanted: Images, found: Images, right: list[frozenset[int]], seconds: float, folder: Path
-) -> dict[str, Any]:
-    """Write a model; return its figures."""
-    file = _file(name)
-    (folder / file).write_bytes(data)
-    error = float(np.square(wanted.astype(np.float64) - found).sum())
-    snr = 10 * np.log10(float(np.square(wanted.astype(np.float64)).sum()) / error) if error else None
-    return {
-        "method": name, "file": file, "bytes": len(data), "snr_db": None if snr is None else round(float(snr), 2),
-        "agreement": round(100 * float((found.argmax(1) == wanted.argmax(1)).mean()), 2),
-        "top1": round(100 * float(hits(found, right, 1).mean()), 2), "made_in_s": round(seconds, 1),
-        "operators": dict(sorted(_fused(folder / file).items())),
-    }  # fmt: skip
-
-
-def _fused(path: Path) -> Counter[str]:
-    """Return how many nodes of each operator ONNX Runtime makes of a file."""
-    import onnx
-    import onnxruntime
-
-    options = session_options(1)
-    options.optimized_model_filepath = str(path.with_suffix(".fused"))
-    onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    found = Counter(node.op_type for node in onnx.load(path.with_suffix(".fused")).graph.node)
-    path.with_suffix(".fused").unlink()
+def _times(rows: Sequence[Mapping[str, Any]], options: argparse.Namespace) -> dict[str, Any]:
+    """Return times of each runtime's float file, our best, and the nearest of its own quantizers'."""
+    found: dict[str, Any] = {"rounds": _int8.ROUNDS, "threads": 1}
+    for runtime in _int8.runtimes_of(rows):
+        floats = next(row for row in rows if row["runtime"] == runtime and row["by"] == "float")
+        chosen = [floats, _int8.ours_of(rows, runtime), _int8.best_of(rows, runtime, "theirs")]
+        files_ = [File(runtime, row["by"], row["method"], row["file"]) for row in chosen]
+        taken = _taken(files_, options)
+        floating, ours, theirs = (taken[file.path] for file in files_)
+        found[runtime] = {
+            "ms": {f.path: [round(float(q), 3) for q in np.percentile(taken[f.path], (25, 50, 75))] for f in files_},
+            "ours_over_theirs": ratio(ours, theirs), "ours_over_float": ratio(ours, floating),
+            "theirs_over_float": ratio(theirs, floating),
+        }  # fmt: skip
+        print(runtime, found[runtime], flush=True)
     return found
 
 
-def _outputs(data: bytes, images: Images) -> Images:
-    import onnxruntime
-
-    session = onnxruntime.InferenceSession(data, session_options(1), providers=["CPUExecutionProvider"])
-    return np.concatenate([session.run(None, {"input": image[None]})[0] for image in images])
-
-
-def _times(names: list[str], folder: Path) -> dict[str, Any]:
-    """Return each file's median time and quartiles in ms, one thread, all files in turn."""
-    import onnxruntime
-
-    sessions = {
-        name: onnxruntime.InferenceSession(str(folder / name), session_options(1), providers=["CPUExecutionProvider"])
-        for name in names
-        if name in ("float.onnx", "onnx_runtime_minmax.onnx", "ours_minmax.onnx", _file(BEST))
-    }
+def _taken(made: Sequence[File], options: argparse.Namespace) -> dict[str, NDArray[np.float64]]:
+    if made[0].runtime == LITERT:
+        with tempfile.TemporaryDirectory() as work:
+            paths = [str(options.models / one.path) for one in made]
+            script = str(Path(__file__).with_name("_int8_litert.py"))
+            command = [str(options.litert), script, "time", str(_int8.ROUNDS), f"{work}/ms.npz", *paths]
+            subprocess.run(command, check=True, capture_output=True)
+            return dict(np.load(f"{work}/ms.npz"))
     image = np.random.default_rng(0).normal(size=(1, 3, 224, 224)).astype(np.float32)
-    taken: dict[str, list[float]] = {name: [] for name in sessions}
-    for index in range(WARM_UP + ROUNDS):
-        for name, session in sessions.items():
-            begin = time.perf_counter()
-            session.run(None, {"input": image})
-            if index >= WARM_UP:
-                taken[name].append(1e3 * (time.perf_counter() - begin))
-    ours, theirs, floats = (np.array(taken[n]) for n in (_file(BEST), "onnx_runtime_minmax.onnx", "float.onnx"))
-    return {
-        "rounds": ROUNDS, "threads": 1,
-        "ms": {n: [round(float(q), 3) for q in np.percentile(v, (25, 50, 75))] for n, v in taken.items()},
-        "ours_over_onnx_runtimes": _ratio(ours, theirs), "ours_over_float": _ratio(ours, floats),
-        "onnx_runtimes_over_float": _ratio(theirs, floats),
-    }  # fmt: skip
+
+    def bound(one: File) -> Callable[[], Images]:
+        run = _int8.runner(options.models / one.path, image.shape)
+        return lambda: run(image)
+
+    return _int8.interleaved({one.path: bound(one) for one in made})
 
 
-def _file(name: str) -> str:
-    return name.replace(", ", "_").replace(" ", "_").lower() + ".onnx"
-
-
-def _ratio(one: NDArray[np.float64], other: NDArray[np.float64]) -> dict[str, float]:
+def ratio(one: NDArray[np.float64], other: NDArray[np.float64]) -> dict[str, float]:
     """Return the ratio of medians, and the interval that 95 % of bootstrap samples of rounds give."""
     random = np.random.default_rng(0)
     chosen = random.integers(0, len(one), (1000, len(one)))
@@ -184,36 +137,41 @@ def _ratio(one: NDArray[np.float64], other: NDArray[np.float64]) -> dict[str, fl
 
 
 def _claims(result: dict[str, Any]) -> list[dict[str, Any]]:
-    rows = {row["method"]: row for row in result["rows"]}
-    theirs = max((rows[f"ONNX Runtime, {method}"] for method in THEIRS), key=lambda row: row["snr_db"])
-    best, plain, floats = rows[BEST], rows["ours, mse"], rows["float"]
-    claims = [
-        claimed(
-            "our best's signal-to-noise over ONNX Runtime's best's", best["snr_db"] - theirs["snr_db"], "dB", ">= 0"
-        ),
-        claimed("that of our mse ranges alone over it", plain["snr_db"] - theirs["snr_db"], "dB", ">= 0"),
-        claimed("agreement with float over its", best["agreement"] - theirs["agreement"], "points", ">= 0"),
-        claimed("top-1 below float's", floats["top1"] - best["top1"], "points", "<= 1"),
-    ]
-    if "times" in result:
-        against, over_float = (result["times"][k] for k in ("ours_over_onnx_runtimes", "ours_over_float"))
+    rows = result["rows"]
+    claims = []
+    for runtime in _int8.runtimes_of(rows):
+        ours, theirs = _int8.ours_of(rows, runtime), _int8.best_of(rows, runtime, "theirs")
+        agreeing = _int8.best_of(rows, runtime, "theirs", "agreement")
+        apart, points = ours["snr_db"] - theirs["snr_db"], ours["agreement"] - agreeing["agreement"]
         claims += [
-            claimed("time over ONNX Runtime's int8, low end of the interval", against["low"], "ratio", "<= 1"),
-            claimed("time over float's", over_float["ratio"], "ratio", "<= 1"),
+            claimed(f"{runtime}: our best's signal-to-noise over its own quantizers' best", apart, "dB", ">= 0"),
+            claimed(f"{runtime}: agreement with float over theirs of most", points, "points", ">= 0"),
         ]
+    floats = next(row for row in rows if row["runtime"] == ORT and row["by"] == "float")
+    below = floats["score"] - _int8.ours_of(rows, ORT)["score"]
+    claims.append(claimed("ONNX Runtime: top-1 below float's", below, "points", "<= 1"))
+    for runtime in _int8.runtimes_of(rows) if "times" in result else ():
+        told = result["times"][runtime]
+        claims += [
+            claimed(f"{runtime}: time over its own's, low end of the interval", told["ours_over_theirs"]["low"],
+                    "ratio", "<= 1"),
+            claimed(f"{runtime}: time over float's", told["ours_over_float"]["ratio"], "ratio", "<= 1"),
+        ]  # fmt: skip
     return claims
 
 
-def _options(arguments: Sequence[str]) -> argparse.Namespace:
+def _options(arguments: Sequence[str], name: str) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--efficientnet-lite0", type=Path)
+    parser.add_argument("--weights", type=Path, help="folder of the weights")
     parser.add_argument("--stamps", type=Path)
-    parser.add_argument("--models", type=Path, required=True, help="folder for the ONNX files")
+    parser.add_argument("--models", type=Path, required=True, help="folder for the files")
+    parser.add_argument("--nncf", type=Path, help="a Python that has NNCF and OpenVINO; without: no such rows")
+    parser.add_argument("--litert", type=Path, help="LiteRT's Python, as 'flyweight runtimes list' says; without: none")
     parser.add_argument("--times", action="store_true", help="time the files of an earlier run")
-    parser.add_argument("--result", type=Path, default=Path(__file__).with_name("results") / "int8_lite0.json")
+    parser.add_argument("--result", type=Path, default=Path(__file__).with_name("results") / f"{name}.json")
     options = parser.parse_args(arguments)
-    if not options.times and (options.efficientnet_lite0 is None or options.stamps is None):
-        parser.error("--efficientnet-lite0 and --stamps are needed.")
+    if not options.times and (options.weights is None or options.stamps is None):
+        parser.error("--weights and --stamps are needed.")
     return options
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
 from flyweight.errors import ExportError
-from flyweight.quantize import OBSERVERS, Method, quantize
+from flyweight.quantize import OBSERVERS, SYMMETRIC_LEVELS, Method, quantize
 from flyweight.quantize._observers import BINS, Histogram, Scale, counted
 from flyweight.quantize._weights import compensated, corrected_bias, moments_of, nearest, refitted
 from flyweight.quantize._write import steps_of
@@ -119,7 +119,7 @@ def test_a_layer_with_too_many_inputs_for_its_gram_matrix_is_only_rounded(monkey
         made = quantize(network(), IMAGES, method)
         return next(numpy_helper.to_array(i) for i in made.graph.initializer if i.name == f"{node}/{node}/integers")
 
-    monkeypatch.setattr("flyweight.quantize._make.WIDEST", 20)  # a has 8 · 3 · 3 = 72 inputs, c 16
+    monkeypatch.setattr("flyweight.quantize._fit.WIDEST", 20)  # a has 8 · 3 · 3 = 72 inputs, c 16
     np.testing.assert_array_equal(integers(ALL, "a"), integers(Method("mse"), "a"))
     assert np.any(integers(ALL, "c") != integers(Method("mse"), "c"))
 
@@ -184,3 +184,37 @@ def test_refitting_and_bias_undo_a_known_change_of_the_inputs() -> None:
     np.testing.assert_allclose(fitted / weight, 2.0, rtol=0.1)  # less the ridge's pull
     bias = corrected_bias(weight, np.zeros(3), fitted, moments)
     np.testing.assert_allclose((changed[0] @ fitted.T + bias).mean(0), (seen[0] @ weight.T).mean(0), atol=1e-9)
+
+
+@pytest.mark.parametrize("observer", OBSERVERS)
+def test_ranges_of_absolute_values_serve_127_steps_as_signed_ones_serve_255(observer: str) -> None:
+    values = np.abs(np.random.default_rng(2).laplace(size=20000)).astype(np.float32)
+    largest = float(values.max())
+    seen = Histogram(0.0, largest, counted(values, 0.0, largest), SYMMETRIC_LEVELS)
+    low, high = OBSERVERS[observer](seen)
+    assert low >= 0 and high <= largest
+    error = {end: float(np.square(values - Scale.of(0.0, end, 127).rounded(values)).mean()) for end in (high, largest)}
+    assert Scale.of(0.0, high, 127).step == pytest.approx(high / 127)
+    assert error[high] <= (1.001 if observer in ("minmax", "mse") else 30) * error[largest]
+
+
+def test_both_halves_of_a_split_have_the_scale_of_what_is_split() -> None:
+    """ONNX Runtime splits integers then: no float between the layers."""
+    make = helper.make_node
+    random = np.random.default_rng(0)
+    arrays = {"a": random.normal(size=(8, 8, 1, 1)).astype(np.float32), "size": np.array([4, 4])}
+    arrays |= {"b": random.normal(size=(8, 4, 1, 1)).astype(np.float32)}
+    nodes = [
+        make("Conv", ["input", "a"], ["whole"], name="first"),
+        make("Split", ["whole", "size"], ["left", "right"], name="split", axis=1),
+        make("Conv", ["left", "b"], ["changed"], name="second"),
+        make("Concat", ["changed", "right"], ["output"], name="both", axis=1),
+    ]
+    ends = [[helper.make_tensor_value_info(n, 1, [1, c, 10, 10])] for n, c in (("input", 8), ("output", 12))]
+    constants = [numpy_helper.from_array(a, n) for n, a in arrays.items()]
+    graph = helper.make_graph(nodes, "net", *ends, constants)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+    made = quantize(model, IMAGES[:4], Method("minmax"))
+    steps = {item.name: numpy_helper.to_array(item) for item in made.graph.initializer}
+    assert steps["left/step"] == steps["right/step"] == steps["whole/step"]
+    assert {node.name for node in made.graph.node} >= {"left/quantize", "right/quantize"}

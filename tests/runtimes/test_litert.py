@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from torch import nn
 
-from flyweight.contracts import Artifact, Candidate, Measurement, Preprocessing
+from flyweight.contracts import Artifact, Candidate, Measurement, Preprocessing, Quantization
 from flyweight.errors import ExportError
 from flyweight.runtimes import _elsewhere
 from flyweight.runtimes.litert import LiteRt
@@ -45,6 +46,13 @@ def test_quantized_network_takes_and_gives_float(tmp_path: Path) -> None:
     assert found.dtype == np.float32
     assert nets.signal_to_noise_db(wanted, found) > 30
     assert np.abs(found - wanted).max() < 0.1 * np.abs(wanted).max()  # 0.26 with the quantizer's own average of ranges
+
+
+def test_fitted_weights_are_written_into_every_layer_but_the_transposed(tmp_path: Path) -> None:
+    wanted = nets.outputs(nets.small(), nets.images(4))
+    artifact = RUNTIME.export(replace(nets.small(), quantization=Quantization(nets.images(32, 7), "best")), tmp_path)
+    assert "5 of 5 layers have fitted weights" in artifact.notes
+    assert nets.signal_to_noise_db(wanted, RUNTIME.load(artifact, 1)(nets.images(4))) > 36
 
 
 def test_operator_that_is_not_there_is_told_and_the_next_network_is_made() -> None:

@@ -216,9 +216,9 @@ def test_int8_file_has_float_ends_and_int8_per_channel_weights(integers: Artifac
     made = onnx.load(integers.files[0])
     weights = {i.name: i for i in made.graph.initializer if i.data_type == onnx.TensorProto.INT8 and len(i.dims) == 4}
     assert len(weights) == 5  # of seven: stem and classify stay float
-    scales = {i.name: i.dims[0] for i in made.graph.initializer if i.name.endswith(".weight_scale")}
-    assert scales["depthwise.weight_scale"] == 16
-    assert scales["up.weight_scale"] == 16 * 2 * 2  # a scale per channel and phase
+    steps = {i.name.split("/")[-2]: i.dims[0] for i in made.graph.initializer if i.name.endswith(".weight/step")}
+    assert steps["depthwise.weight"] == 16
+    assert steps["up.weight"] == 16 * 2 * 2  # a step per channel and phase
     assert {v.type.tensor_type.elem_type for v in (*made.graph.input, *made.graph.output)} == {onnx.TensorProto.FLOAT}
     assert metadata(made)["flyweight.precision"] == "int8"
 

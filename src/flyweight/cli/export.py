@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, cast
 import click
 
 from flyweight.cli._command import command, model_options, names
+from flyweight.cli._progress import shown
 from flyweight.errors import UsageError, unknown_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from flyweight.contracts import Artifact, Candidate, Int8Method
+    from flyweight.contracts import Artifact, Candidate, Int8Method, Progress
 
 # what people call the format -> the runtime that writes it
 _ALIASES = {"onnx": "onnxruntime", "ort": "onnxruntime", "tflite": "litert"}
@@ -39,6 +40,13 @@ METHODS = ("best", "mse", "minmax", "percentile", "entropy")  # of int8
 )
 @click.option("--data", help="Images that int8 takes its ranges from: a sample's name or a folder.")
 @click.option("--method", default="best", metavar="NAME", help=f"Of int8: {', '.join(METHODS)}.")
+@click.option(
+    "--max-drop",
+    type=float,
+    metavar="POINTS",
+    help="int8: keep as few layers in float as agreement allows to fall.",
+)
+@click.option("--sensitivity", is_flag=True, help="int8: print what each layer alone costs.")
 @click.option("--nms", is_flag=True, help="Detection: also a file with decoding and suppression inside.")
 @click.option("--out", type=click.Path(path_type=Path), default="exported", help="Folder for the files.")
 def export(
@@ -49,6 +57,8 @@ def export(
     precisions: tuple[str, ...] | None,
     data: str | None,
     method: str,
+    max_drop: float | None,
+    sensitivity: bool,
     nms: bool,
     out: Path,
 ) -> None:
@@ -61,9 +71,13 @@ def export(
     The files lie in OUT/PRECISION/RUNTIME, each wholly or not at all, with
     artifact.json beside them: preprocessing, size, checksum. Sizes are in kB
     (1000 bytes).
+
+    Agreement is the share of DATA's validation images (or their pixels) to
+    which int8 gives float's class, in percent; ONNX Runtime measures it.
     """
     from flyweight import flow
     from flyweight.detection import export_boxes
+    from flyweight.quantize import telling
 
     wanted_runtimes = tuple(dict.fromkeys(_ALIASES.get(name, name) for name in runtimes))
     candidate = flow.open_model(model, resolution=resolution, classes=classes)
@@ -73,16 +87,58 @@ def export(
         raise unknown_name("method", method, METHODS)
     if nms and (candidate.spec is None or candidate.spec.task != "detect" or "onnxruntime" not in wanted_runtimes):
         raise UsageError("--nms is for detection networks exported to onnx: flyweight list --task detect names some.")
-    told = cast("Int8Method", method)
-    if method == "best" and "int8" in wanted and not candidate.quantization:
-        click.echo(
-            "int8: fits the weights layer by layer; a large network takes minutes (--method mse: seconds).", err=True
-        )
-    made = [
-        a for p in wanted for a in flow.export(candidate, out / p, wanted_runtimes, precision=p, data=data, method=told)
-    ]
+    fresh = "int8" in wanted and not candidate.quantization
+    if (max_drop is not None or sensitivity) and not fresh:
+        raise UsageError("--max-drop and --sensitivity are for --precision int8 of a float network.")
+    if max_drop is not None and (alone := {"litert", "mnn", "executorch", "coreml"} & set(wanted_runtimes)):
+        raise UsageError(f"--max-drop is for onnx, openvino and ncnn, not {', '.join(sorted(alone))}. Leave one out.")
+    made = []
+    with shown() as progress, telling(_Layers(progress)):
+        for precision in wanted:
+            one = candidate
+            if precision == "int8" and fresh:
+                one = _calibrated(candidate, str(data), cast("Int8Method", method), max_drop, sensitivity, progress)
+            made += flow.export(one, out / precision, wanted_runtimes, precision=precision)
     boxes = [export_boxes(candidate, a) for a in made if a.runtime == "onnxruntime"] if nms else []
     _print(made, boxes)
+
+
+def _calibrated(
+    candidate: Candidate, data: str, method: Int8Method, max_drop: float | None, sensitivity: bool, progress: Progress
+) -> Candidate:
+    """Return the candidate ready for int8; print what was asked for of its layers."""
+    from flyweight import int8
+    from flyweight.cli._tables import print_table, say
+
+    candidate = int8.calibrated(candidate, data, method)
+    if sensitivity:
+        found = int8.sensitivities(candidate)
+        print_table(
+            ["layer alone in int8", "error of the outputs, %"], [[k, f"{100 * v:.2f}"] for k, v in found.items()]
+        )
+    if max_drop is None:
+        return candidate
+    candidate, kept = int8.with_layers_in_float(candidate, data, max_drop)
+    progress.say(f"int8: agrees with float on {kept.agreement:.2f} % of validation; layers in float: {kept.layers}")
+    for path in kept.modules:
+        say(f"stays float: {path}")
+    return candidate
+
+
+class _Layers:
+    """Shows how many layers of a file were fitted."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+
+    def __call__(self, done: int, total: int) -> None:
+        """Open, advance or close a step."""
+        if done == 0:
+            self._progress.start("int8: fitting weights, layer by layer", total)
+        else:
+            self._progress.advance()
+        if done == total:
+            self._progress.finish()
 
 
 def _check(model: str, candidate: Candidate, precisions: Sequence[str], data: str | None) -> None:

@@ -7,56 +7,27 @@ channel, biases int32 (Jacob et al. 2018, arXiv 1712.05877). An activation that 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Collection, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from flyweight.quantize._equalize import equalized
+from flyweight.quantize._fit import Array, Floats, Method, Weights, fit
 from flyweight.quantize._observers import Scale
 from flyweight.quantize._plan import Layer, constants, plan
 from flyweight.quantize._run import Kept, histograms, scales, values_of
-from flyweight.quantize._weights import (
-    SAMPLES,
-    Moments,
-    compensated,
-    corrected_bias,
-    halves_of,
-    nearest,
-    patches,
-    refitted,
-)
-from flyweight.quantize._write import Weights, steps_of, write
-
-CORRECTED_BY = 32  # calibration images at most that weights are corrected with
-WIDEST = 8192  # inputs of one weight row above which a layer is only rounded: products of all pairs take 8·k² bytes
-Floats = NDArray[np.float32]
+from flyweight.quantize._weights import Window, nearest
+from flyweight.quantize._write import steps_of, write
 
 
-@dataclass(frozen=True)
-class Method:
-    """How ranges are chosen and weights are rounded.
-
-    Args:
-        observer: one of OBSERVERS.
-        compensate: a weight's rounding error is made good by the weights after it (GPTQ).
-        refit: weights are first fitted to the quantized inputs that they will see.
-        correct_bias: each channel's mean is kept.
-    """
-
-    observer: Literal["minmax", "percentile", "mse", "entropy"] = "mse"
-    compensate: bool = False
-    refit: bool = False
-    correct_bias: bool = False
-
-    @property
-    def sees_inputs(self) -> bool:
-        """Return whether layers' quantized inputs are needed."""
-        return self.compensate or self.refit or self.correct_bias
-
-
-def quantize(model: Any, calibration: Floats, method: Method, keep_float: Collection[str] = ()) -> Any:
+def quantize(
+    model: Any,
+    calibration: NDArray[np.float32],
+    method: Method,
+    keep_float: Collection[str] = (),
+) -> Any:
     """Return the int8 model.
 
     Args:
@@ -66,58 +37,80 @@ def quantize(model: Any, calibration: Floats, method: Method, keep_float: Collec
     Raises:
         ExportError: an activation isn't finite.
     """
-    chosen = plan(model, keep_float)
-    names = [name for name in chosen.points if name not in chosen.same]
-    found = scales(histograms(model, names, calibration), chosen, method.observer)
-    weights = {layer.weight: rounded(model, layer, found) for layer in chosen.layers}
+    if method.equalize:
+        model, _ = equalized(model)
+    draft = _Draft(model, calibration, method.observer, keep_float)
     if method.sees_inputs:
-        some = calibration[np.linspace(0, len(calibration) - 1, min(len(calibration), CORRECTED_BY)).astype(int)]
-        shapes = {item.name: tuple(item.dims) for item in model.graph.initializer}
-        layers = [layer for layer in chosen.layers if np.prod(shapes[layer.weight][1:]) <= WIDEST]
-        floats = Kept(model, [model.graph.node[layer.index].input[0] for layer in layers], some)
-        for layer in layers:  # in order: each sees what the layers before it have become
-            so_far = write(model, chosen, found, weights)
-            halves = halves_of(_patches(model, so_far, layer, floats, some))
-            weights[layer.weight] = _corrected(model, layer, found, halves, method)
-    return write(model, chosen, found, weights)
+        fit(draft, calibration, method)
+    return draft.written()
 
 
-def _floats(model: Any, layer: Layer) -> tuple[Floats, Floats]:
-    """Return a layer's weight and bias; zeros where it has none."""
-    known = constants(model)
-    weight = known[layer.weight]
-    return weight, known[layer.bias] if layer.bias else np.zeros(len(weight), np.float32)
+def fitted(model: Any, calibration: NDArray[np.float32], method: Method) -> list[tuple[Floats, Weights]]:
+    """Return every layer in float and in integers, for a file of another format with the same arithmetic.
+
+    Raises:
+        ExportError: an activation isn't finite.
+    """
+    draft = _Draft(model, calibration, method.observer, ())
+    if method.sees_inputs:
+        fit(draft, calibration, method)
+    return [(draft.floats(name), draft.weights[name]) for name in draft.names()]
 
 
-def rounded(model: Any, layer: Layer, found: dict[str, Scale]) -> Weights:
+def floats_of(model: Any, layer: Layer, known: dict[str, Array]) -> Floats:
+    """Return a layer's weight and bias, zeros where it has none, and where it reads."""
+    weight, node = known[layer.weight], model.graph.node[layer.index]
+    bias = known[layer.bias] if layer.bias else np.zeros(len(weight), np.float32)
+    if node.op_type == "Gemm":
+        return Floats(weight, bias, None)
+    given = {a.name: tuple(a.ints) for a in node.attribute if a.ints}
+    window = Window(
+        given.get("strides", (1, 1)), given.get("dilations", (1, 1)), given.get("pads", (0,) * 4), layer.group
+    )
+    return Floats(weight, bias, window)
+
+
+def rounded(model: Any, layer: Layer, found: dict[str, Scale], known: dict[str, Array]) -> Weights:
     """Return a layer's integers, each the nearest."""
-    weight, bias = _floats(model, layer)
-    steps = steps_of(weight, bias, found[model.graph.node[layer.index].input[0]].step)
-    return Weights(nearest(weight, steps), steps, bias)
+    floats = floats_of(model, layer, known)
+    steps = steps_of(floats.weight, floats.bias, found[model.graph.node[layer.index].input[0]].step)
+    return Weights(nearest(floats.weight, steps), steps, floats.bias)
 
 
-def _corrected(
-    model: Any, layer: Layer, found: dict[str, Scale], halves: tuple[Moments, Moments], method: Method
-) -> Weights:
-    weight, bias = _floats(model, layer)
-    moments = halves[0] + halves[1]
-    wanted = refitted(weight, halves) if method.refit else weight
-    steps = steps_of(wanted, bias, found[model.graph.node[layer.index].input[0]].step)
-    gram = moments.gram
-    if not method.correct_bias:  # the mean's error counts too, then
-        gram = gram + moments.quantized_mean[:, :, None] * moments.quantized_mean[:, None, :]
-    integers = compensated(wanted, steps, gram) if method.compensate else nearest(wanted, steps)
-    made = Weights(integers, steps, bias)
-    return Weights(integers, steps, corrected_bias(weight, bias, made.floats, moments)) if method.correct_bias else made
+class _Draft:
+    """An ONNX file in the making (``Draft``); layers go by their nodes' names, or places where these repeat."""
 
+    def __init__(self, model: Any, calibration: Array, observer: str, keep_float: Collection[str]) -> None:
+        self.model, self.plan, self.known = model, plan(model, keep_float), constants(model)
+        names = [name for name in self.plan.points if name not in self.plan.same]
+        self.scales = scales(histograms(model, names, calibration), self.plan, observer)
+        self.layers = {layer.weight: layer for layer in self.plan.layers}
+        self.weights = {name: rounded(model, layer, self.scales, self.known) for name, layer in self.layers.items()}
+        self.kept: Kept | None = None
 
-def _patches(model: Any, so_far: Any, layer: Layer, floats: Kept, images: Floats) -> Iterator[tuple[Any, Any]]:
-    """Yield what a layer sees, image by image: in float, and quantized."""
-    node = model.graph.node[layer.index]
-    shape = constants(model)[layer.weight].shape
-    name = node.input[0]
-    now = f"{name}/dequantized" if name == model.graph.input[0].name else name
-    random = np.random.default_rng(0)
-    for wanted, given in zip(floats.of(name), values_of(so_far, [now], images), strict=True):
-        places = random.integers(0, 2**40, max(1, SAMPLES // len(images)))
-        yield patches(wanted, node, layer, shape, places), patches(given[now], node, layer, shape, places)
+    def written(self) -> Any:
+        return write(self.model, self.plan, self.scales, self.weights)
+
+    def names(self) -> Sequence[str]:
+        return list(self.layers)
+
+    def floats(self, name: str) -> Floats:
+        return floats_of(self.model, self.layers[name], self.known)
+
+    def steps(self, name: str, weight: Array) -> Array:
+        return steps_of(weight, self.floats(name).bias, self.scales[self._input(name)].step)
+
+    def inputs(self, name: str, images: Array) -> Iterator[tuple[Array, Array]]:
+        source = self._input(name)
+        if self.kept is None:
+            self.kept = Kept(self.model, [self._input(layer) for layer in self.layers], images)
+        now = f"{source}/dequantized" if source == self.model.graph.input[0].name else source
+        made = values_of(self.written(), [now], images)
+        for wanted, given in zip(self.kept.of(source), made, strict=True):
+            yield wanted, given[now]
+
+    def set(self, name: str, weights: Weights) -> None:
+        self.weights[name] = weights
+
+    def _input(self, name: str) -> str:
+        return str(self.model.graph.node[self.layers[name].index].input[0])

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 LEVELS = 255  # steps of uint8
+SYMMETRIC_LEVELS = 127  # steps of int8 on either side of zero
 BINS = 2048
 PERCENT = 99.99  # of the values that 'percentile' keeps
 Floats = NDArray[np.float64]
@@ -17,11 +18,15 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Histogram:
-    """How often a tensor's values came near each of evenly spaced points, the first and last of which are its ends."""
+    """How often a tensor's values came near each of evenly spaced points, the first and last of which are its ends.
+
+    ``levels``: steps that its quantizer has for a range; SYMMETRIC_LEVELS for the histogram of absolute values.
+    """
 
     low: float
     high: float
     counts: Floats
+    levels: int = LEVELS
 
     @property
     def points(self) -> Floats:
@@ -31,21 +36,22 @@ class Histogram:
 
 @dataclass(frozen=True)
 class Scale:
-    """An asymmetric uint8 quantization: value = (integer - zero) · step."""
+    """An asymmetric quantization to integers from 0 to ``levels``: value = (integer - zero) · step."""
 
     step: float
     zero: int
+    levels: int = LEVELS
 
     @classmethod
-    def of(cls, low: float, high: float) -> Scale:
+    def of(cls, low: float, high: float, levels: int = LEVELS) -> Scale:
         """Return that of a range, which is widened to hold zero: padding must be exact (1712.05877, section 2.1)."""
         low, high = min(low, 0.0), max(high, 0.0)
-        step = float(np.float32(max(high - low, 1e-12) / LEVELS))
-        return cls(step, int(np.clip(np.rint(-low / step), 0, LEVELS)))
+        step = float(np.float32(max(high - low, 1e-12) / levels))
+        return cls(step, int(np.clip(np.rint(-low / step), 0, levels)), levels)
 
     def rounded(self, values: NDArray[Any]) -> NDArray[Any]:
         """Return the values as they are after quantization and back."""
-        integers: NDArray[Any] = np.clip(np.rint(values / self.step) + self.zero, 0, LEVELS)
+        integers: NDArray[Any] = np.clip(np.rint(values / self.step) + self.zero, 0, self.levels)
         return (integers - self.zero) * self.step
 
 
@@ -75,7 +81,7 @@ def mse(seen: Histogram) -> tuple[float, float]:
     points, counts = seen.points, seen.counts
 
     def error(low: float, high: float) -> float:
-        return float(counts @ np.square(points - Scale.of(low, high).rounded(points)))
+        return float(counts @ np.square(points - Scale.of(low, high, seen.levels).rounded(points)))
 
     return _least(seen, error)
 
@@ -89,17 +95,17 @@ def entropy(seen: Histogram) -> tuple[float, float]:
         return minmax(seen)
 
     def divergence(low: float, high: float) -> float:
-        scale = Scale.of(low, high)
+        scale = Scale.of(low, high, seen.levels)
         inside = (points >= low) & (points <= high)
-        level = np.clip(np.rint(points / scale.step) + scale.zero, 0, LEVELS).astype(np.int64)
+        level = np.clip(np.rint(points / scale.step) + scale.zero, 0, seen.levels).astype(np.int64)
         kept = np.where(inside, counts, 0.0)
         folded = kept.copy()  # what is cut off gathers at the ends
         first, last = np.flatnonzero(inside)[[0, -1]]
         folded[first] += counts[:first].sum()
         folded[last] += counts[last + 1 :].sum()
         used = kept > 0
-        mass = np.bincount(level, kept, LEVELS + 1)
-        places = np.bincount(level, used.astype(np.float64), LEVELS + 1)
+        mass = np.bincount(level, kept, seen.levels + 1)
+        places = np.bincount(level, used.astype(np.float64), seen.levels + 1)
         spread = np.where(used, mass[level] / np.maximum(places[level], 1), 0.0)
         p, q = folded / total, spread / max(spread.sum(), 1.0)
         both = (p > 0) & (q > 0)

@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 # ONNX Runtime has integer kernels for these; Conv and Gemm with a constant weight besides
 COMPUTING = frozenset({"Add", "Mul", "Concat", "AveragePool", "GlobalAveragePool", "Sigmoid", "LeakyRelu"})
 # these move or choose elements: their output keeps their input's scale
-MOVING = frozenset({"MaxPool", "Reshape", "Flatten", "Transpose", "Slice", "DepthToSpace", "Squeeze", "Unsqueeze"})
+MOVING = frozenset(
+    {"MaxPool", "Reshape", "Flatten", "Transpose", "Slice", "Split", "DepthToSpace", "Squeeze", "Unsqueeze"}
+)
 
 
 @dataclass(frozen=True)
@@ -69,9 +71,10 @@ def plan(model: Any, keep_float: Collection[str]) -> Plan:
         layer = _layer(node, index, known)
         computing = node.op_type in COMPUTING and not any(name in known for name in node.input)
         if layer is None and not computing:
-            if node.op_type in MOVING and node.input[0] in points and node.output[0] not in outputs:
+            if node.op_type in MOVING and node.input[0] in points and not outputs & set(node.output):
                 others.add(index)
-                points[node.output[0]], same[node.output[0]] = points[node.input[0]], node.input[0]
+                for name in node.output:
+                    points[name], same[name] = points[node.input[0]], node.input[0]
             continue
         for name in node.input[:1] if layer is not None else node.input:
             points.setdefault(name, (-np.inf, np.inf))

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from flyweight.errors import ExportError
-from flyweight.quantize._observers import BINS, OBSERVERS, Histogram, Scale, counted
+from flyweight.quantize._observers import BINS, LEVELS, OBSERVERS, Histogram, Scale, counted
 from flyweight.quantize._plan import Plan
 
 Floats = NDArray[np.float32]
@@ -87,14 +87,25 @@ class Kept:
 
 
 def histograms(model: Any, names: Sequence[str], images: Floats) -> dict[str, Histogram]:
-    """Return the histograms of tensors over all images, in two runs: their ends, then the counts between these.
+    """Return the histograms of tensors over all images.
+
+    Raises:
+        ExportError: a tensor holds values that aren't finite.
+    """
+    return observed(lambda: values_of(model, names, images), names)
+
+
+def observed(
+    values: Callable[[], Iterator[Mapping[str, NDArray[Any]]]], names: Sequence[str], levels: int = LEVELS
+) -> dict[str, Histogram]:
+    """Return the histograms of tensors that ``values`` gives image by image: their ends first, then the counts.
 
     Raises:
         ExportError: a tensor holds values that aren't finite.
     """
     ends = {name: (np.inf, -np.inf) for name in names}
-    for values in values_of(model, names, images):
-        for name, value in values.items():
+    for found in values():
+        for name, value in found.items():
             ends[name] = (min(ends[name][0], float(value.min())), max(ends[name][1], float(value.max())))
     for name, pair in ends.items():
         if not np.isfinite(pair).all():
@@ -103,10 +114,10 @@ def histograms(model: Any, names: Sequence[str], images: Floats) -> dict[str, Hi
                 "finite values. Train the network further, or export it at another precision."
             )
     counts = {name: np.zeros(BINS) for name in names}
-    for values in values_of(model, names, images):
-        for name, value in values.items():
+    for found in values():
+        for name, value in found.items():
             counts[name] += counted(value, *ends[name])
-    return {name: Histogram(*ends[name], counts[name]) for name in names}
+    return {name: Histogram(*ends[name], counts[name], levels) for name in names}
 
 
 def scales(seen: Mapping[str, Histogram], plan: Plan, observer: str) -> dict[str, Scale]:

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from flyweight.quantize._make import Method, quantize, rounded
-from flyweight.quantize._plan import plan
+from flyweight.quantize._fit import Method
+from flyweight.quantize._make import quantize, rounded
+from flyweight.quantize._plan import constants, plan
 from flyweight.quantize._run import histograms, scales, values_of
 from flyweight.quantize._write import write
 
@@ -27,12 +28,12 @@ def sensitivity(
     whole = plan(model, keep_float)
     found = scales(histograms(model, [n for n in whole.points if n not in whole.same], calibration), whole, observer)
     names = [node.name for node in model.graph.node]
-    wanted = _outputs(model, calibration)
+    wanted, known = _outputs(model, calibration), constants(model)
     errors: dict[str, float] = {}
     for layer in whole.layers:
         name = names[layer.index]
         alone = plan(model, [other for other in names if other != name])
-        made = write(model, alone, found, {layer.weight: rounded(model, layer, found)})
+        made = write(model, alone, found, {layer.weight: rounded(model, layer, found, known)})
         lost = np.square(wanted - _outputs(made, calibration)).sum()
         errors[name] = float(np.sqrt(lost / max(np.square(wanted).sum(), 1e-30)))
     return dict(sorted(errors.items(), key=lambda item: -item[1]))

@@ -10,13 +10,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from flyweight.quantize._plan import Layer
-
 Floats = NDArray[np.float64]
 BLOCK = 64  # columns between two updates of all that follow
 DAMPING = 0.01  # of the Gram matrix's mean diagonal: GPTQ's (2210.17323, section 3.3)
 RIDGES = (0.03, 0.1, 0.3, 1.0, 10.0)  # of the same, for refitting: few images must not bend the weights to themselves
+APART = 1e-4  # of the largest weight: how far two converters' folded weights may lie apart
 SAMPLES = 8192  # at most, of a layer's input patches, over all images
+
+
+@dataclass(frozen=True)
+class Window:
+    """Where a convolution reads its input: strides and dilations by rows and columns, pads top, left, bottom, right."""
+
+    strides: tuple[int, int] = (1, 1)
+    dilations: tuple[int, int] = (1, 1)
+    pads: tuple[int, int, int, int] = (0, 0, 0, 0)
+    group: int = 1
 
 
 @dataclass(frozen=True)
@@ -52,6 +61,14 @@ class Moments:
         return Moments(
             count, mean, quantized_mean, gram + apart[:, :, None] * between, lost + lost_apart[:, :, None] * between
         )
+
+
+def same(one: NDArray[Any], other: NDArray[Any]) -> bool:
+    """Return whether two weights ``(o, ...)`` are one layer's, as two converters fold and shape it."""
+    if one.size != other.size or len(one) != len(other):
+        return False
+    apart = np.abs(one.reshape(len(one), -1) - other.reshape(len(other), -1)).max()
+    return bool(apart <= APART * np.abs(one).max())
 
 
 def nearest(weight: NDArray[Any], steps: NDArray[Any]) -> NDArray[np.int8]:
@@ -156,16 +173,16 @@ def _of_one(floats: Floats, quantized: Floats) -> Moments:
     return Moments(floats.shape[1], mean, quantized_mean, gram, lost)
 
 
-def patches(value: NDArray[Any], node: Any, layer: Layer, shape: tuple[int, ...], places: NDArray[np.int64]) -> Floats:
+def patches(value: NDArray[Any], window: Window | None, shape: tuple[int, ...], places: NDArray[np.int64]) -> Floats:
     """Return the patches ``(g, n, k)`` of an input that a layer multiplies with its weight of that shape.
 
-    ``places`` picks output positions by their remainder: as many as it has, or all if these are fewer.
+    ``window``: of a convolution, whose input is ``(1, C, H, W)``; None for a linear layer. ``places`` picks output
+    positions by their remainder: as many as it has, or all if these are fewer.
     """
-    if node.op_type == "Gemm":
+    if window is None:
         return value.reshape(1, -1, shape[1]).astype(np.float64)
-    given = {a.name: list(a.ints) for a in node.attribute if a.ints}
-    strides, dilations = given.get("strides", [1, 1]), given.get("dilations", [1, 1])
-    top, left, bottom, right = given.get("pads", [0] * 4)
+    strides, dilations = window.strides, window.dilations
+    top, left, bottom, right = window.pads
     padded = np.pad(value[0], ((0, 0), (top, bottom), (left, right)))
     reach = [(k - 1) * d + 1 for k, d in zip(shape[2:], dilations, strict=True)]
     windows = np.lib.stride_tricks.sliding_window_view(padded, reach, axis=(1, 2))
@@ -173,5 +190,5 @@ def patches(value: NDArray[Any], node: Any, layer: Layer, shape: tuple[int, ...]
     rows, columns = windows.shape[1:3]
     chosen = np.arange(rows * columns) if len(places) >= rows * columns else np.unique(places % (rows * columns))
     picked = windows[:, chosen // columns, chosen % columns]  # (C, n, kh, kw)
-    split = picked.reshape(layer.group, shape[1], len(chosen), -1).transpose(0, 2, 1, 3)
-    return split.reshape(layer.group, len(chosen), -1).astype(np.float64)
+    split = picked.reshape(window.group, shape[1], len(chosen), -1).transpose(0, 2, 1, 3)
+    return split.reshape(window.group, len(chosen), -1).astype(np.float64)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from flyweight.quantize._fit import Weights
 from flyweight.quantize._observers import LEVELS, Scale
 from flyweight.quantize._plan import Layer, Plan
 
@@ -16,20 +17,6 @@ from flyweight.quantize._plan import Layer, Plan
 # between a DequantizeLinear and a QuantizeLinear. A clip to the range that the tensor has anyway keeps it from that.
 WEIGHTED = frozenset({"Conv", "ConvTranspose", "Gemm"})
 Array = NDArray[Any]
-
-
-@dataclass(frozen=True)
-class Weights:
-    """A layer in integers: weight int8 ``(o, ...)``, its step per output channel ``(o,)``, bias in float ``(o,)``."""
-
-    integers: Array
-    steps: Array
-    bias: Array
-
-    @property
-    def floats(self) -> Array:
-        """Return the weight that the integers stand for."""
-        return np.asarray(self.integers * self.steps.reshape(-1, *[1] * (self.integers.ndim - 1)))
 
 
 def steps_of(weight: Array, bias: Array, input_step: float) -> Array:
@@ -69,12 +56,12 @@ def write(model: Any, plan: Plan, scales: Mapping[str, Scale], weights: Mapping[
             nodes += writer.layer(new, layers[index], scales[node.input[0]], weights[layers[index].weight])
         elif node.op_type in WEIGHTED and node.input[0] in plan.points:
             nodes.append(writer.clip(node.input[0], new))
-        result = activations.get(index, node.output[0])
-        if result in plan.points:
-            new.output[0] = f"{result}/float"
-            nodes += [new, *writer.pair(result, f"{result}/float", result)]
-        else:
-            nodes.append(new)
+        nodes.append(new)
+        for position, name in enumerate(node.output):
+            result = activations.get(index, name)
+            if result in plan.points:
+                new.output[position] = f"{result}/float"
+                nodes += writer.pair(result, f"{result}/float", result)
     used = {name for node in nodes for name in node.input}
     kept = [item for item in made.graph.initializer if item.name in used]
     for field in ("node", "initializer", "value_info"):

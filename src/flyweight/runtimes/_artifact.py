@@ -54,6 +54,10 @@ def metadata(candidate: Candidate) -> dict[str, str]:
         "flyweight.preprocessing": _compact(candidate.preprocessing.to_json()),
         "flyweight.class_names": _compact(list(candidate.preprocessing.class_names)),
     }
+    if candidate.quantization is not None:
+        told = candidate.quantization
+        texts["flyweight.int8_method"] = told.method if told.made is None else "trained"
+        texts["flyweight.float_layers"] = _compact(list(told.keep_float))
     if candidate.spec is not None:
         texts["flyweight.spec"] = _compact(candidate.spec.to_json())
     return texts

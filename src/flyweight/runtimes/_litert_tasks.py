@@ -6,31 +6,34 @@ Runs in the worker only; torch, litert_torch and ai_edge_quantizer are that envi
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from flyweight.runtimes._frames import Arrays
+from flyweight.runtimes._litert_int8 import FITTED, quantized
 from flyweight.runtimes._litert_net import Net
 from flyweight.runtimes._loaded import Loaded
 
 MOST_BYTES = 1 << 31  # a flatbuffer's own limit
-SIGNATURE, INPUT = "serving_default", "args_0"
 
 
 def export(message: Mapping[str, Any], arrays: Arrays) -> tuple[Mapping[str, Any], Arrays]:
-    """Return the file as bytes; ``arrays`` are the tensors, and with int8 also ``(calibration)``, ``(n, C, H, W)``."""
-    tensors = dict(arrays)
-    calibration = tensors.pop("(calibration)", None)
-    made = _converted(message["plain"], tensors)
+    """Return the file as bytes; ``arrays`` are the tensors, and with int8 also ``(calibration)``, ``(n, C, H, W)``.
+
+    Beside these, with int8, the layers that a method fitted (``_litert_int8.fitted_arrays``); the answer says how many
+    of them the file has.
+    """
+    tensors = {name: array for name, array in arrays.items() if not name.startswith("(")}
+    made, fitted = _converted(message["plain"], tensors), 0
     if message["precision"] == "int8":
-        assert calibration is not None
-        made = _quantized(made, calibration)
+        layers = {name: array for name, array in arrays.items() if name.startswith(FITTED)}
+        made, fitted = quantized(made, arrays["(calibration)"], message["method"], layers)
     elif message["precision"] == "fp16":
         made = _halved(made)
-    return {}, {"model.tflite": np.frombuffer(made, np.uint8)}
+    return {"fitted": fitted}, {"model.tflite": np.frombuffer(made, np.uint8)}
 
 
 def _converted(plain: Mapping[str, Any], tensors: Arrays) -> bytes:
@@ -75,34 +78,6 @@ def cropped_transposed_convolution(_: str, arguments: list[Any], keywords: dict[
 def _pair(value: Any) -> tuple[int, int]:
     values = [value] if isinstance(value, int) else list(value)
     return (values[0], values[-1])
-
-
-def _quantized(made: bytes, calibration: Any) -> bytes:
-    """Return the file in int8, by ai-edge-quantizer: weights per channel, activations by their least and largest."""
-    from ai_edge_quantizer import quantizer, recipe
-    from ai_edge_quantizer.algorithm_manager import AlgorithmName
-    from ai_edge_quantizer.qtyping import TFLOperationName
-
-    work = quantizer.Quantizer(bytearray(made))
-    work.load_quantization_recipe(recipe.static_wi8_ai8())
-    # input and output stay float for the caller; its int8 TRANSPOSE_CONV can't be run by the interpreter
-    for kept in (TFLOperationName.INPUT, TFLOperationName.OUTPUT, TFLOperationName.CONV_2D_TRANSPOSE):
-        work.update_quantization_recipe(".*", kept, None, AlgorithmName.NO_QUANTIZE)
-    # one image at a time: over many its calibrator keeps a moving average, which is mostly the first image's range
-    images = [{INPUT: calibration[index : index + 1]} for index in range(len(calibration))]
-    ranges = [work.calibrate({SIGNATURE: [image]}, num_threads=1) for image in images]
-    return bytes(work.quantize(widest(ranges)).quantized_model)
-
-
-def widest(ranges: Sequence[Mapping[str, Mapping[str, Any]]]) -> dict[str, dict[str, Any]]:
-    """Return tensor -> its least ``min`` and greatest ``max`` over the ranges of single images; the rest as first."""
-    found = {name: dict(told) for name, told in ranges[0].items()}
-    for more in ranges[1:]:
-        for name, told in more.items():
-            own = found.setdefault(name, dict(told))
-            if "min" in own and "min" in told:
-                own["min"], own["max"] = np.minimum(own["min"], told["min"]), np.maximum(own["max"], told["max"])
-    return found
 
 
 def _halved(made: bytes) -> bytes:

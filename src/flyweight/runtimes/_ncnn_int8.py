@@ -1,11 +1,12 @@
 """Int8 for ncnn, whose package has no quantizer: calibrate, and write its int8 weights.
 
-Symmetric: weights per output channel (per group in depthwise layers), activations per tensor, scale = 127 / largest
-absolute value. Convolutions, depthwise convolutions and fully connected layers take int8 weights. Where all readers of
-a layer's output take int8, it is handed on as int8. Transposed convolutions have no int8 kernel; those that allow it
-become a convolution, a pixel shuffle and a crop (``_onnx_int8`` says why they are equal): v0 takes 11.8 ms so, 22.3
-with them in float, 25.2 all in float. The last layer stays float where it has fewer than 16 input channels: it is no
-faster in int8, and 0.5 to 2 dB less exact.
+Symmetric: weights per output channel (per group in depthwise layers), activations per tensor, scale = 127 / end of the
+range. The ranges are those of ``flyweight.quantize``'s observers, on histograms of absolute values; biases stay float.
+Convolutions, depthwise convolutions and fully connected layers take int8 weights. Where all readers of a layer's output
+take int8, it is handed on as int8. Transposed convolutions have no int8 kernel; those that allow it become a
+convolution, a pixel shuffle and a crop (``_onnx_int8`` says why they are equal): v0 takes 11.8 ms so, 22.3 with them in
+float, 25.2 all in float. The last layer stays float where it has fewer than 16 input channels: it is no faster in int8,
+and 0.5 to 2 dB less exact.
 
 Source: ncnn's tools/quantize/ncnn2int8.cpp; ``load_model`` of src/layer/convolution.cpp, convolutiondepthwise.cpp and
 innerproduct.cpp.
@@ -13,11 +14,24 @@ innerproduct.cpp.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from flyweight.quantize import (
+    METHODS,
+    OBSERVERS,
+    SYMMETRIC_LEVELS,
+    Floats,
+    Method,
+    Weights,
+    Window,
+    fit,
+    nearest,
+    observed,
+    same,
+)
 from flyweight.runtimes import _artifact
 from flyweight.runtimes import _ncnn_file as form
 from flyweight.runtimes._ncnn_net import load_net, run_net
@@ -28,34 +42,179 @@ if TYPE_CHECKING:
 INT8_TYPES = frozenset({"Convolution", "ConvolutionDepthWise", "InnerProduct"})
 FLOAT_BELOW = 16  # input channels under which the last layer stays float
 INT8_TERM = 8  # the setting that says so: 1 for int8 weights and input, 101 where the output is int8 too
-LARGEST = 127.0
+LARGEST = float(SYMMETRIC_LEVELS)
 
 
-def quantize(param: str, weights: bytes, calibration: Array) -> tuple[str, bytes, list[str]]:
-    """Return param text and weights in int8, and notes on what stayed float.
+def quantize(
+    param: str, weights: bytes, calibration: Array, method: str, keep_float: Sequence[Array] = ()
+) -> tuple[str, bytes, list[str]]:
+    """Return param text and weights in int8 by one of ``flyweight.quantize.METHODS``, and notes on what stayed float.
+
+    Args:
+        keep_float: float weights ``(o, ...)`` of layers that stay float; ncnn's own names tell nothing of modules.
 
     Raises:
-        ExportError: the network has a layer whose weights are not understood.
+        ExportError: the network has a layer whose weights are not understood, or an activation isn't finite.
     """
-    layers = form.parse_param(param)
-    layers, known = split_transposed(layers, form.read_weights(layers, weights))
-    chosen = {layer.name for layer in layers if layer.type in INT8_TYPES and not _stays_float(layer)}
-    blobs = [layer.inputs[0] for layer in layers if layer.name in chosen]
-    largest = _input_ranges(layers, known, blobs, calibration)
-    handed_on = _handed_on(layers, chosen)
-    out, parts, floats = [], [], []
-    for layer in layers:
-        if layer.name in chosen:
+    return by(param, weights, calibration, METHODS[method], keep_float)
+
+
+def by(
+    param: str, weights: bytes, calibration: Array, method: Method, keep_float: Sequence[Array] = ()
+) -> tuple[str, bytes, list[str]]:
+    """Return what ``quantize`` returns, by a method that needs no name."""
+    draft = _Draft(param, weights, keep_float)
+    seen = observed(lambda: draft.magnitudes(calibration), draft.blobs(), SYMMETRIC_LEVELS)
+    draft.ends = {blob: OBSERVERS[method.observer](found)[1] for blob, found in seen.items()}
+    if method.sees_inputs:
+        fit(draft, calibration, method)
+    return *draft.written(), draft.notes()
+
+
+def with_ends(
+    param: str, weights: bytes, ends: Mapping[str, float], steps: Mapping[str, Array] | None = None
+) -> tuple[str, bytes]:
+    """Return param text and weights in int8, weights to the nearest: what another tool's table asks for.
+
+    Args:
+        ends: of the symmetric ranges, by blob that an int8 layer reads.
+        steps: of the weights per output channel, by layer; else the largest weight is 127 steps.
+    """
+    draft = _Draft(param, weights)
+    draft.ends = dict(ends)
+    for name, width in (steps or {}).items():
+        if name in draft.chosen:
+            floats = draft.floats(name)
+            draft.set(name, Weights(nearest(floats.weight, width), width, floats.bias))
+    return draft.written()
+
+
+def magnitudes(param: str, weights: bytes, images: Array) -> Iterator[dict[str, Array]]:
+    """Yield the absolute values of what int8 layers read, by blob, image by image, in float."""
+    return _Draft(param, weights).magnitudes(images)
+
+
+class _Draft:
+    """ncnn's files in the making (``flyweight.quantize.Draft``).
+
+    ``ends``: of the symmetric range by blob that an int8 layer reads; ``integers``: of the layers that aren't rounded
+    to the nearest.
+    """
+
+    def __init__(self, param: str, weights: bytes, keep_float: Sequence[Array] = ()) -> None:
+        layers = form.parse_param(param)
+        self.layers, self.known = split_transposed(layers, form.read_weights(layers, weights))
+        able = [each for each in self.layers if each.type in INT8_TYPES and not _stays_float(each)]
+        kept = {each.name for each in able if any(same(weight, self.known[each.name].weight) for weight in keep_float)}
+        self.chosen = {each.name: each for each in able if each.name not in kept}
+        self.ends: dict[str, float] = {}
+        self.integers: dict[str, Weights] = {}
+        self.net = self._net(form.format_param(self.layers), b"".join(map(self._float, self.layers)))
+
+    def blobs(self) -> list[str]:
+        """Return the blobs that int8 layers read."""
+        return list(dict.fromkeys(layer.inputs[0] for layer in self.chosen.values()))
+
+    def magnitudes(self, images: Array) -> Iterator[dict[str, Array]]:
+        """Yield the absolute values of these blobs, image by image, in float."""
+        names = tuple(self.blobs())
+        for image in images:
+            found = run_net(self.net, np.ascontiguousarray(image), names)
+            yield {name: np.abs(value) for name, value in zip(names, found, strict=True)}
+
+    def written(self, *, hand_on: bool = True) -> tuple[str, bytes]:
+        """Return both files; without handing on, blobs between layers are float and can be looked at."""
+        handed_on = _handed_on(self.layers, set(self.chosen)) if hand_on else {}
+        out, parts = [], []
+        for layer in self.layers:
             read_as = handed_on.get(layer.name)
-            out.append(layer.having(INT8_TERM, 101 if read_as else 1))
-            ranges = [largest[layer.inputs[0]], *([largest[read_as]] if read_as else [])]
-            parts.append(_int8(layer, known[layer.name], ranges))
-        else:
-            out.append(layer)
-            parts += [form.float_bytes(known[layer.name])] if layer.name in known else []
-            floats += [layer.name] if layer.name in known else []
-    notes = [f"stays float in ncnn: {', '.join(floats)}"] if floats else []
-    return form.format_param(out), b"".join(parts), notes
+            out.append(self._told(layer, read_as))
+            parts.append(self._float(layer) if layer.name not in self.chosen else self._int8(layer, read_as))
+        return form.format_param(out), b"".join(parts)
+
+    def notes(self) -> list[str]:
+        """Return what stayed float, in words."""
+        floats = [layer.name for layer in self.layers if layer.name in self.known and layer.name not in self.chosen]
+        return [f"stays float in ncnn: {', '.join(floats)}"] if floats else []
+
+    def names(self) -> Sequence[str]:
+        """Return the int8 layers whose padding is said in numbers, in order."""
+        return [name for name, layer in self.chosen.items() if layer.type == "InnerProduct" or min(_pads(layer)) >= 0]
+
+    def floats(self, name: str) -> Floats:
+        """Return a layer as it is in float."""
+        layer, found = self.chosen[name], self.known[name]
+        rows = found.weight
+        bias = np.zeros(len(rows), np.float32) if found.bias is None else found.bias
+        if layer.type == "InnerProduct":
+            return Floats(rows, bias, None)
+        strides, dilations = ((layer.setting(10 + n, layer.setting(n, 1)), layer.setting(n, 1)) for n in (3, 2))
+        kernel = layer.setting(11, layer.setting(1)), layer.setting(1)
+        window = Window(strides, dilations, _pads(layer), form.groups_of(layer))
+        return Floats(rows.reshape(len(rows), -1, *kernel), bias, window)
+
+    def steps(self, name: str, weight: Array) -> Array:
+        """Return steps per output channel; those of a group are one."""
+        groups = form.groups_of(self.chosen[name])
+        largest = np.abs(weight.reshape(groups if groups > 1 else len(weight), -1)).max(1)
+        return np.repeat(1 / _scales(largest), len(weight) // len(largest))
+
+    def inputs(self, name: str, images: Array) -> Iterator[tuple[Array, Array]]:
+        """Yield a layer's input: in float, and as its int8 kernel reads it."""
+        blob = self.chosen[name].inputs[0]
+        so_far = self._net(*self.written(hand_on=False))
+        scale = float(_scales(np.array([self.ends[blob]]))[0])
+        for image in images:
+            given = np.ascontiguousarray(image)
+            wanted, found = (run_net(net, given, (blob,))[0] for net in (self.net, so_far))
+            yield wanted[None], np.clip(np.rint(found * scale), -LARGEST, LARGEST)[None] / scale
+
+    def set(self, name: str, weights: Weights) -> None:
+        """Give a layer its integers."""
+        self.integers[name] = weights
+
+    def _told(self, layer: form.Layer, read_as: str | None) -> form.Layer:
+        """Return a layer's line: whether it is int8, and that it has a bias where it was given one."""
+        if layer.name not in self.chosen:
+            return layer
+        fitted = self.integers.get(layer.name)
+        told = layer.having(INT8_TERM, 101 if read_as else 1)
+        return told.having(_bias_number(layer), 1) if fitted is not None and fitted.bias.any() else told
+
+    def _float(self, layer: form.Layer) -> bytes:
+        return form.float_bytes(self.known[layer.name]) if layer.name in self.known else b""
+
+    def _int8(self, layer: form.Layer, read_as: str | None) -> bytes:
+        made = self.integers.get(layer.name)
+        if made is None:
+            floats = self.floats(layer.name)
+            steps = self.steps(layer.name, floats.weight)
+            made = Weights(nearest(floats.weight, steps), steps, floats.bias)
+        groups = form.groups_of(layer)
+        ends = [self.ends[blob] for blob in (layer.inputs[0], read_as) if blob is not None]
+        scales = (1 / made.steps[:: len(made.steps) // groups if groups > 1 else 1]).astype(np.float32)
+        bias = made.bias.astype(np.float32) if self._told(layer, read_as).setting(_bias_number(layer)) else None
+        return form.int8_bytes(
+            form.Weights(made.integers, bias), made.integers, (scales, *(_scales(np.array([end])) for end in ends))
+        )
+
+    @staticmethod
+    def _net(param: str, weights: bytes) -> Any:
+        with _artifact.scratch() as folder:
+            text, binary = folder / "draft.param", folder / "draft.bin"
+            text.write_text(param)
+            binary.write_bytes(weights)
+            return load_net(text, binary, 1, keep_blobs=True)
+
+
+def _bias_number(layer: form.Layer) -> int:
+    return 1 if layer.type == "InnerProduct" else 5
+
+
+def _pads(layer: form.Layer) -> tuple[int, int, int, int]:
+    """Return the padding at top, left, bottom and right; negative where ncnn chooses it as it runs."""
+    left, top = layer.setting(4), layer.setting(14, layer.setting(4))
+    return top, left, layer.setting(16, top), layer.setting(15, left)
 
 
 def _stays_float(layer: form.Layer) -> bool:
@@ -63,14 +222,6 @@ def _stays_float(layer: form.Layer) -> bool:
         return False
     kernel = layer.setting(1) * layer.setting(11, layer.setting(1))
     return layer.setting(6) // (layer.setting(0) * kernel) < FLOAT_BELOW
-
-
-def _int8(layer: form.Layer, weights: form.Weights, ranges: Sequence[float]) -> bytes:
-    groups = form.groups_of(layer)
-    rows = weights.weight.reshape(groups if groups > 1 else len(weights.weight), -1)
-    scales = _scales(np.abs(rows).max(axis=1))
-    codes = np.clip(np.rint(rows * scales[:, None]), -LARGEST, LARGEST).astype(np.int8)
-    return form.int8_bytes(weights, codes, (scales, *(_scales(np.array([value])) for value in ranges)))
 
 
 def _scales(largest: Array) -> Array:
@@ -98,23 +249,6 @@ def _handed_on(layers: Sequence[form.Layer], chosen: set[str]) -> dict[str, str]
         if ends and len(convolutions) == len(ends):
             found[layer.name] = ends[0].inputs[0]
     return found
-
-
-def _input_ranges(
-    layers: Sequence[form.Layer], known: Mapping[str, form.Weights], blobs: Sequence[str], calibration: Array
-) -> dict[str, float]:
-    """Return the largest absolute value of each blob over the calibration inputs, run in float."""
-    names = tuple(dict.fromkeys(blobs))
-    largest = dict.fromkeys(names, 0.0)
-    with _artifact.scratch() as folder:
-        text, binary = folder / "float.param", folder / "float.bin"
-        text.write_text(form.format_param(layers))
-        binary.write_bytes(b"".join(form.float_bytes(known[layer.name]) for layer in layers if layer.name in known))
-        net = load_net(text, binary, 1, keep_blobs=True)
-    for image in calibration:
-        for name, values in zip(names, run_net(net, np.ascontiguousarray(image), names), strict=True):
-            largest[name] = max(largest[name], float(np.abs(values).max()))
-    return largest
 
 
 # ---- transposed convolution as convolution, pixel shuffle and crop ------------------------------------------------

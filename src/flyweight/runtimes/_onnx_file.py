@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -29,11 +30,17 @@ def onnx_file(candidate: Candidate, half: bool = False) -> tuple[bytes, dict[str
     from flyweight.runtimes._onnx_export import export_onnx
     from flyweight.runtimes._onnx_int8 import quantize
 
-    model, module_of = export_onnx(candidate)
+    quantization = candidate.quantization
     notes: list[str] = []
-    if candidate.quantization is not None:
+    module_of: Mapping[str, str]
+    if quantization is not None and quantization.made is not None:
+        made = quantization.made
+        model, module_of, notes = onnx.load_from_string(made.model), made.module_of, list(made.notes)
+    else:
+        model, module_of = export_onnx(candidate)
+    if quantization is not None and quantization.made is None:
         calibration = _artifact.calibration_of(candidate)
-        model, module_of, notes = quantize(model, calibration, candidate.quantization.method, module_of)
+        model, module_of, notes = quantize(model, calibration, quantization.method, module_of, quantization.keep_float)
     if half:
         store_halved(model)
     for key, text in _artifact.metadata(candidate).items():

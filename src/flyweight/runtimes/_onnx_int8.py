@@ -15,79 +15,88 @@ exceed 16 bits.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from flyweight.quantize import Method
+from flyweight.quantize import METHODS
 from flyweight.quantize import quantize as own_int8
-from flyweight.runtimes import _artifact
 
 if TYPE_CHECKING:
     from flyweight.contracts import Array
 
 
-OWN = {"mse": Method("mse"), "best": Method("mse", compensate=True, refit=True, correct_bias=True)}
 FLOAT_BELOW = 16  # input channels under which the first and last convolution stay float
 
 
 def quantize(
-    model: Any, calibration: Array, method: str, module_of: dict[str, str]
+    model: Any, calibration: Array, method: str, module_of: Mapping[str, str], keep_float: Collection[str] = ()
 ) -> tuple[Any, dict[str, str], list[str]]:
-    """Return the int8 model, node name -> module path, and notes on what stayed float. ``model`` is changed."""
-    module_of = module_of | split_transposed(model, module_of)
-    stay = _stay_float(model)
-    own = OWN.get(method)
-    made = _by_onnxruntime(model, calibration, method, stay) if own is None else own_int8(model, calibration, own, stay)
-    made.ClearField("metadata_props")
-    made.graph.ClearField("value_info")
-    notes = [f"stays float (fewer than {FLOAT_BELOW} input channels): {module_of.get(name, name)}" for name in stay]
-    notes += [f"stays float: {module_of.get(n.name, n.name)}" for n in made.graph.node if n.op_type == "ConvTranspose"]
-    return made, module_of | _modules_of_conversions(made, module_of), notes
+    """Return the int8 model, node name -> module path, and notes on what stayed float. ``model`` is changed.
+
+    Args:
+        keep_float: paths of modules whose layers stay float.
+    """
+    module_of, stay, notes = prepared(model, module_of)
+    kept = [node.name for node in model.graph.node if module_of.get(node.name) in set(keep_float)]
+    made = own_int8(model, calibration, METHODS[method], [*stay, *kept])
+    notes += [f"stays float (asked for): {path}" for path in keep_float]
+    return made, with_conversions(made, module_of), notes
 
 
-def _by_onnxruntime(model: Any, calibration: Array, method: str, stay: list[str]) -> Any:
-    """Return the int8 model of ONNX Runtime's own tool."""
-    import onnx
-    from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
-    from onnxruntime.quantization.shape_inference import quant_pre_process
+def weights_of(model: Any, module_of: Mapping[str, str], paths: Collection[str]) -> list[Array]:
+    """Return the weights ``(o, ...)`` of the layers of some modules, rewritten as ``quantize`` would."""
+    from onnx import numpy_helper
 
-    with _artifact.scratch() as folder:
-        prepared, done = folder / "prepared.onnx", folder / "int8.onnx"
-        quant_pre_process(model, prepared, skip_symbolic_shape=True, skip_optimization=True)
-        quantize_static(
-            prepared, done, _reader(calibration), quant_format=QuantFormat.QDQ, activation_type=QuantType.QUInt8,
-            weight_type=QuantType.QInt8, per_channel=True, nodes_to_exclude=stay, calibrate_method=_method(method),
-        )  # fmt: skip
-        return onnx.load(done)
+    module_of, _, _ = prepared(model, module_of)
+    known = {item.name: item for item in model.graph.initializer}
+    nodes = [n for n in model.graph.node if module_of.get(n.name) in set(paths) and n.op_type in ("Conv", "Gemm")]
+    return [numpy_helper.to_array(known[node.input[1]]) for node in nodes if node.input[1] in known]
 
 
-def _method(name: str) -> Any:
-    from onnxruntime.quantization import CalibrationMethod
-
-    known = {"minmax": "MinMax", "entropy": "Entropy", "percentile": "Percentile"}
-    return CalibrationMethod[known[name]]
-
-
-def _reader(calibration: Array) -> Any:
-    from onnxruntime.quantization import CalibrationDataReader
-
-    class Reader(CalibrationDataReader):  # type: ignore[misc]  # the package is untyped
-        """Gives the calibration inputs one by one."""
-
-        def __init__(self) -> None:
-            self.rest: Iterator[Array] = iter(calibration)
-
-        def get_next(self) -> dict[str, Array] | None:
-            """Return the next input by name, None behind the last."""
-            image = next(self.rest, None)
-            return None if image is None else {"input": image[None]}
-
-    return Reader()
+def prepared(model: Any, module_of: Mapping[str, str]) -> tuple[dict[str, str], list[str], list[str]]:
+    """Rewrite a float model in place to what quantizes well; return module paths, which nodes stay float, and notes."""
+    found = {**module_of, **split_transposed(model, module_of)}
+    pool_globally(model)
+    stay = kept_in_float(model)
+    notes = [f"stays float (fewer than {FLOAT_BELOW} input channels): {found.get(name, name)}" for name in stay]
+    notes += [f"stays float: {found.get(n.name, n.name)}" for n in model.graph.node if n.op_type == "ConvTranspose"]
+    return found, stay, notes
 
 
-def _stay_float(model: Any) -> list[str]:
+def with_conversions(model: Any, module_of: Mapping[str, str]) -> dict[str, str]:
+    """Clear what a quantized model need not ship; return module paths, those of its quantizing nodes too."""
+    model.ClearField("metadata_props")
+    model.graph.ClearField("value_info")
+    return {**module_of, **_modules_of_conversions(model, module_of)}
+
+
+def pool_globally(model: Any) -> None:
+    """Turn means over height and width into GlobalAveragePool, in place: for that there is an integer kernel."""
+    from onnx import helper, numpy_helper
+
+    constants = {item.name: item for item in model.graph.initializer}
+    nodes = []
+    for node in model.graph.node:
+        nodes.append(node)
+        settings = {a.name: helper.get_attribute_value(a) for a in node.attribute}
+        if node.op_type != "ReduceMean" or (len(node.input) > 1 and node.input[1] not in constants):
+            continue
+        axes = numpy_helper.to_array(constants[node.input[1]]) if len(node.input) > 1 else settings.get("axes", ())
+        if sorted(int(axis) for axis in axes) not in ([2, 3], [-2, -1]):
+            continue
+        node.op_type = "GlobalAveragePool"
+        del node.attribute[:], node.input[1:]
+        if not settings.get("keepdims", 1):
+            result, node.output[0] = node.output[0], f"{node.output[0]}_pooled"
+            nodes.append(helper.make_node("Flatten", [node.output[0]], [result], name=f"{node.name}_flat"))
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+
+
+def kept_in_float(model: Any) -> list[str]:
+    """Return the names of the nodes that stay float: a first or last convolution of few input channels."""
     shapes = {item.name: tuple(item.dims) for item in model.graph.initializer}
     names = []
     for node in model.graph.node:
@@ -101,7 +110,7 @@ def _group(node: Any) -> int:
     return int(next((a.i for a in node.attribute if a.name == "group"), 1))
 
 
-def _modules_of_conversions(model: Any, module_of: dict[str, str]) -> dict[str, str]:
+def _modules_of_conversions(model: Any, module_of: Mapping[str, str]) -> dict[str, str]:
     """Give each quantize and dequantize node the module of what made its input, else of what reads its output."""
     producers = {out: node for node in model.graph.node for out in node.output}
     readers = {name: node for node in reversed(model.graph.node) for name in node.input}
@@ -121,7 +130,7 @@ def _modules_of_conversions(model: Any, module_of: dict[str, str]) -> dict[str, 
 # ---- transposed convolution as convolution, interleaving and crop -------------------------------------------------
 
 
-def split_transposed(model: Any, module_of: dict[str, str]) -> dict[str, str]:
+def split_transposed(model: Any, module_of: Mapping[str, str]) -> dict[str, str]:
     """Rewrite the transposed convolutions that allow it, in place; return the new nodes' modules.
 
     With kernel ``m·s``, stride ``s`` and padding ``p``, output row ``o`` gets ``Σ_k x[q - k] · w[r + s·k]`` where

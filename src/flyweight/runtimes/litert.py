@@ -7,8 +7,9 @@ is installed, else in that environment too.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from flyweight import environments
 from flyweight.contracts import Artifact, Candidate, Intermediate, LayerTimes, PlannedPeak, Precision, Predict
@@ -55,9 +56,19 @@ class LiteRt:
         settings = {"precision": candidate.precision}
         if candidate.quantization is None:
             return exported(self, candidate, folder, FILE, settings, lambda _: ())
-        images = {"(calibration)": _artifact.calibration_of(candidate)}
-        notes = ("transposed convolutions stay float",)
-        return exported(self, candidate, folder, FILE, settings, lambda _: notes, images)
+        from flyweight.runtimes._litert_int8 import fitted_arrays
+
+        method, calibration = candidate.quantization.method, _artifact.calibration_of(candidate)
+        if method == "best":
+            _artifact.require(_artifact.missing_packages("onnxruntime", ("onnx", "onnxscript", "onnxruntime")))
+        layers = fitted_arrays(candidate, calibration, method)
+        beside = {"(calibration)": calibration, **layers}
+
+        def notes(answer: Mapping[str, Any]) -> Sequence[str]:
+            kept = ["transposed convolutions stay float"]
+            return [*kept, f"{answer['fitted']} of {len(layers) // 4} layers have fitted weights"] if layers else kept
+
+        return exported(self, candidate, folder, FILE, {**settings, "method": method}, notes, beside)
 
     def load(self, artifact: Artifact, threads: int) -> Predict:
         """Return a function on ``(n, C, H, W)`` that runs one image after the other.

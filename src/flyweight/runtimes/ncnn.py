@@ -77,7 +77,9 @@ class Ncnn:
         if candidate.quantization is not None:
             from flyweight.runtimes._ncnn_int8 import quantize
 
-            param, weights, notes = quantize(param, weights, _artifact.calibration_of(candidate))
+            calibration = _artifact.calibration_of(candidate)
+            kept = _kept_in_float(candidate)
+            param, weights, notes = quantize(param, weights, calibration, candidate.quantization.method, kept)
         told = json.dumps(
             {**_artifact.metadata(candidate), "input": "in0", "output": "out0"}, indent=1, ensure_ascii=False
         )
@@ -129,6 +131,18 @@ class Ncnn:
         return tuple(
             Intermediate(name, layer.type, layer.inputs, values[name]) for layer in layers for name in layer.outputs
         )
+
+
+def _kept_in_float(candidate: Candidate) -> list[Array]:
+    """Return the weights of the layers that stay float, as its ONNX file has them."""
+    assert candidate.quantization is not None  # the caller exports a quantized candidate
+    if not candidate.quantization.keep_float:
+        return []
+    _artifact.require(_artifact.missing_packages("onnxruntime", ("onnx", "onnxscript", "onnxruntime")))
+    from flyweight.runtimes._onnx_export import export_onnx
+    from flyweight.runtimes._onnx_int8 import weights_of
+
+    return weights_of(*export_onnx(candidate), candidate.quantization.keep_float)
 
 
 def _check_layers(param: str) -> None:

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from flyweight.contracts import Candidate, Change, Env, Int8Method, Quantization
+from flyweight.contracts import DEFAULT_METHOD, Candidate, Change, Env, Int8Method, Quantization
 from flyweight.errors import TransformError
 from flyweight.evaluate import preprocess
 
@@ -22,7 +22,7 @@ class QuantizeInt8:
     """
 
     images: int = 64
-    method: Int8Method = "minmax"
+    method: Int8Method = DEFAULT_METHOD
     name: ClassVar[str] = "quantize_int8"
     exact: ClassVar[bool] = False
     tolerance: ClassVar[float] = 0.0
