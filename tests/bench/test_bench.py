@@ -14,9 +14,9 @@ import pytest
 from flyweight import files
 from flyweight.bench import Settings, bench, steps
 from flyweight.bench._score import accuracy, fidelity
-from flyweight.bench.value import Bench, BenchRow
 from flyweight.errors import FileError, MeasurementError, UsageError
 from flyweight.measure._process import LoadedWorker
+from flyweight.report.bench_value import Bench, BenchRow
 from flyweight.runtimes.ncnn import Ncnn
 from flyweight.runtimes.onnxruntime import OnnxRuntime
 from flyweight.runtimes.openvino import OpenVino

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
 from flyweight import bench as package
-from flyweight.bench.value import Bench, BenchRow, Fidelity
 from flyweight.cli import main
 from flyweight.contracts import Measurement
+from flyweight.report.bench_value import Bench, BenchRow, Fidelity, ProgramTimes
 
 
 def measured(runtime: str, threads: int, busy: float = 1.0) -> Measurement:
@@ -56,8 +57,8 @@ def test_table_has_a_line_per_row_and_one_per_file(made_up: None) -> None:
     result = run("net")
     assert result.exit_code == 0, result.output
     lines = [line.split() for line in result.stdout.splitlines()]
-    assert ["onnxruntime", "int8", "1", "2.50", "2.25", "3.00", "2.50", "80.0", "9.00", "50.0"] in lines
-    assert ["onnxruntime", "int8", "2", "2.50", "2.25", "3.00", "2.50", "80.0", "9.00", "50.0", "busy"] in lines
+    assert ["onnxruntime", "int8", "1", "2.50", "2.25", "3.00", "2.50", "–", "80.0", "9.00", "50.0"] in lines
+    assert ["onnxruntime", "int8", "2", "2.50", "2.25", "3.00", "2.50", "–", "80.0", "9.00", "50.0", "busy"] in lines
     assert ["onnxruntime", "int8", "515.1", "4.0e-02", "8.0e-03", "93.75", "75.00"] in lines
     assert ["pytorch", "fp32", "–", "–", "–", "–", "81.25"] in lines
 
@@ -84,12 +85,34 @@ def test_json_file_has_every_row(made_up: None, tmp_path: Path) -> None:
         (["net", "--precision", "fp64"], "no precision is named 'fp64'"),
         (["net", "--runtimes", "tensorrt"], "no runtime is named 'tensorrt'"),
         (["net", "--threads", "0"], "'0' is not a whole number"),
+        (["net", "--binary", "benchncnn"], "wanted is RUNTIME=PATH"),
+        (["net", "--device", "usb:1", "--dry-run"], "wanted is ssh:HOST or adb:SERIAL"),
     ],
 )
 def test_wrong_use_ends_before_anything_is_done(arguments: list[str], message: str) -> None:
     result = run(*arguments)
     assert result.exit_code == 2
     assert message in result.stderr
+
+
+def test_what_a_phones_program_tells_is_a_table_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    times = ProgramTimes("benchncnn", "a phone", 50, 2.5, 2.25, 3.0)
+    found = Bench(
+        (replace(row("ncnn", "fp32"), measurement=None, program=times),), {"net": "16 images of photos"}, {},
+        {"hardware": "this computer"}, device="adb:0123",
+    )  # fmt: skip
+    monkeypatch.setattr(package, "bench", lambda models, settings, progress: found)
+    lines = run("net", "--device", "adb:0123", "--binary", "ncnn=x").stdout.splitlines()
+    assert ["ncnn", "fp32", "1", "2.50", "–", "–", "2.25", "3.00", "–", "–", "–", "–"] in [
+        line.split() for line in lines
+    ]
+    assert "outputs: computed on this machine; a phone's benchmark program shows none" in lines
+    assert any(line.startswith("measured on adb:0123: a phone; ncnn 1.0") for line in lines)
+
+
+def test_a_dry_run_says_where_times_would_be_taken() -> None:
+    result = run("squeezenet_1.1", "--runtimes", "ncnn", "--device", "ssh:pi@board", "--dry-run")
+    assert "time on ssh:pi@board at 1 threads" in result.stdout
 
 
 def test_nothing_measured_is_not_success(monkeypatch: pytest.MonkeyPatch) -> None:

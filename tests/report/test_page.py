@@ -216,7 +216,7 @@ def test_labels_overlap_neither_each_other_nor_a_point() -> None:
     points = [Point(e[0], e[11], e[8]) for e in made_up.LADDER]
     x, y = _plots._x_axis(points), _plots._y_axis(points)
     places = [(x.at(p.x), y.at(p.y)) for p in points]
-    boxes = _plots._labels(points, places)
+    boxes = _plots._labels(points, places, _plots._samples(places))
     dots = [_plots._Box(u - 4, v - 4, u + 4, v + 4) for u, v in places]
     for i, box in enumerate(boxes):
         assert all(box.overlap(other) == 0 for other in boxes[i + 1 :])

@@ -110,13 +110,17 @@ def _plausible(artifact: Artifact) -> bool:
 
 @dataclass(frozen=True)
 class Way:
-    """How models are opened, and what their outputs are compared on. ``sample``: nobody named the data."""
+    """How models are opened, and what their outputs are compared on.
+
+    ``sample``: nobody named the data. ``elsewhere``: files are run on another machine, which may have what lacks here.
+    """
 
     data: str
     sample: bool
     images: int
     resolution: int | None = None
     classes: int | None = None
+    elsewhere: bool = False
 
 
 def make(planned: Sequence[Planned], scratch: Path, way: Way, done: Callable[[Planned], None]) -> list[Made]:
@@ -128,7 +132,8 @@ def make(planned: Sequence[Planned], scratch: Path, way: Way, done: Callable[[Pl
     found: dict[Planned, Made] = {}
     folders = {each: scratch / f"{i:02d}-{each.runtime}-{each.precision}" for i, each in enumerate(planned)}
     for each in planned:
-        if reason := RUNTIMES.get(each.runtime).missing():
+        reason = RUNTIMES.get(each.runtime).missing()
+        if reason and not (each.folder and way.elsewhere):
             found[each] = Made(each, refused=reason)
         elif each.folder is not None:
             found[each] = _taken(each, folders[each], way)

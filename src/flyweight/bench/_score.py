@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from flyweight.bench._images import Chosen
-from flyweight.bench.value import Fidelity
 from flyweight.contracts import DataSet, Preprocessing
 from flyweight.errors import FlyweightError, MeasurementError
 from flyweight.evaluate import evaluate
+from flyweight.report.bench_value import Fidelity
 from flyweight.spec import ArchSpec
 
 if TYPE_CHECKING:

@@ -2,47 +2,79 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from flyweight.cli._tables import MISSING, print_table, say
+from flyweight.report.bench_words import refused_lines, slower_lines
 
 if TYPE_CHECKING:
-    from flyweight.bench.value import Bench, BenchRow, Fidelity
+    from flyweight.report.bench_value import Bench, BenchRow, Fidelity
 
 _TIMES = (
-    "runtime", "precision", "threads", "median\nms", "p10\nms", "p90\nms", "CPU\nms", "load\nms", "first\nms",
-    "peak\nMB",
+    "runtime", "precision", "threads", "median\nms", "p10\nms", "p90\nms", "CPU\nms", "over\nfp32", "load\nms",
+    "first\nms", "peak\nMB",
+)  # fmt: skip
+_PROGRAM_TIMES = (
+    "runtime", "precision", "threads", "mean\nms", "median\nms", "p90\nms", "least\nms", "largest\nms", "over\nfp32",
+    "load\nms", "first\nms", "peak\nMB",
 )  # fmt: skip
 
 
 def print_bench(found: Bench) -> None:
     """Print times and sizes, then what the files compute, model by model, then what was refused and why."""
-    for model in dict.fromkeys(row.model for row in found.rows):
+    for model in found.models:
         rows = [row for row in found.rows if row.model == model]
-        measured = [row for row in rows if row.measurement]
-        say(model if not measured else f"{model}: {measured[0].measurement.n} inferences a row")  # type: ignore[union-attr]
-        if measured:
+        timed = [row for row in rows if row.typical_ms is not None]
+        say(f"{model}: {_inferences(timed)}" if timed else model)
+        if timed:
             say()
-            _print_times(measured)
+            _print_times(found, timed)
             say()
-            _print_outputs(found, model, measured)
-        _print_refused([row for row in rows if not row.measurement])
+            _print_outputs(found, model, timed)
+        for line in refused_lines(rows):
+            say(f"refused: {line}")
         say()
     _print_footnotes(found)
 
 
-def _print_times(rows: list[BenchRow]) -> None:
+def _inferences(rows: Sequence[BenchRow]) -> str:
+    counts = sorted({row.n for row in rows if row.n})
+    return f"{' to '.join(map(str, dict.fromkeys((counts[0], counts[-1]))))} inferences a row"
+
+
+def _print_times(found: Bench, rows: list[BenchRow]) -> None:
     energy = any(row.measurement and row.measurement.energy_mj is not None for row in rows)
-    headers = [*_TIMES, *(["mJ"] if energy else []), "doubt"]
-    print_table(headers, [_times(row, energy) for row in rows], left=2, last_is_text=True)
+    if own := [row for row in rows if row.measurement]:
+        headers = [*_TIMES, *(["mJ"] if energy else []), "remark"]
+        print_table(headers, [_times(found, row, energy) for row in own], left=2, last_is_text=True)
+    if theirs := [row for row in rows if row.program]:
+        headers = [*_PROGRAM_TIMES, "remark"]
+        print_table(headers, [_program_times(found, row) for row in theirs], left=2, last_is_text=True)
 
 
-def _times(row: BenchRow, energy: bool) -> list[str]:
+def _times(found: Bench, row: BenchRow, energy: bool) -> list[str]:
     m = row.measurement
     assert m is not None  # only rows with one are printed
-    figures = [m.median_ms, m.p10_ms, m.p90_ms, m.cpu_median_ms, m.load_ms, m.first_ms, m.peak_rss_bytes / 1e6]
-    cells = [row.runtime, row.precision, str(row.threads), *(three(value) for value in figures)]
-    return [*cells, *([three(m.energy_mj)] if energy else []), m.doubt]
+    cells = [row.runtime, row.precision, str(row.threads)]
+    cells += [three(value) for value in (m.median_ms, m.p10_ms, m.p90_ms, m.cpu_median_ms)]
+    cells += [_ratio(found, row), *(three(value) for value in (m.load_ms, m.first_ms, m.peak_rss_bytes / 1e6))]
+    remarks = ", ".join(filter(None, (found.verdict(row), m.doubt)))
+    return [*cells, *([three(m.energy_mj)] if energy else []), remarks]
+
+
+def _program_times(found: Bench, row: BenchRow) -> list[str]:
+    p = row.program
+    assert p is not None  # only rows with one are printed
+    times = (three(value) for value in (p.mean_ms, p.median_ms, p.p90_ms, p.min_ms, p.max_ms))
+    peak = p.peak_bytes / 1e6 if p.peak_bytes is not None else None
+    cells = [row.runtime, row.precision, str(row.threads), *times, _ratio(found, row)]
+    return [*cells, three(p.load_ms), three(p.first_ms), three(peak), found.verdict(row)]
+
+
+def _ratio(found: Bench, row: BenchRow) -> str:
+    ratio = found.over_float(row)
+    return MISSING if ratio is None else f"{ratio:.2f}"
 
 
 def _print_outputs(found: Bench, model: str, rows: list[BenchRow]) -> None:
@@ -69,26 +101,17 @@ def _fidelity(value: Fidelity | None, metric: str) -> list[str]:
     return [*cells, *(f"{share * 100:.2f}" if share is not None else MISSING for share in shares)]
 
 
-def _print_refused(rows: list[BenchRow]) -> None:
-    for (runtime, precision, why), threads in _grouped(rows).items():
-        at = f" at {', '.join(map(str, threads))} threads" if len(threads) < len({row.threads for row in rows}) else ""
-        say(f"refused: {runtime} {precision}{at}: {why}")
-
-
-def _grouped(rows: list[BenchRow]) -> dict[tuple[str, str, str], list[int]]:
-    found: dict[tuple[str, str, str], list[int]] = {}
-    for row in rows:
-        found.setdefault((row.runtime, row.precision, row.refused), []).append(row.threads)
-    return found
-
-
 def _print_footnotes(found: Bench) -> None:
     for note in dict.fromkeys(
         f"note: {row.runtime} {row.precision}: {note}" for row in found.rows for note in row.notes
     ):
         say(note)
+    for line in slower_lines(found, found.rows):
+        say(line)
+    if any(row.program for row in found.rows):
+        say("outputs: computed on this machine; a phone's benchmark program shows none")
     versions = dict.fromkeys(f"{row.runtime} {row.runtime_version}" for row in found.rows if row.runtime_version)
-    say("measured on " + "; ".join([str(found.environment["hardware"]), *versions]))
+    say("measured on " + "; ".join([found.where, *versions]))
     if busy := len(found.busy):
         total = sum(1 for row in found.rows if row.measurement)
         say(f"the machine was busy during {busy} of {total} rows: their times are too long. Run it again later.")

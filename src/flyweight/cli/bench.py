@@ -18,7 +18,9 @@ MOST_IMAGES = 1024
     "bench",
     "flyweight bench runs/ladder:v3.1 --runtimes onnxruntime,ncnn,openvino",
     "flyweight bench squeezenet_1.1 --precision fp32,int8 --threads 1,2",
-    "flyweight bench app/models --data my_photos --json bench.json",
+    "flyweight bench mobilenet_v2_1.0 --device ssh:pi@board --python ~/fly/bin/python",
+    "flyweight bench mobilenet_v2_1.0 --runtimes ncnn --device adb:0123 --binary ncnn=build/benchncnn",
+    "flyweight bench app/models --data my_photos --json bench.json --html bench.html",
 )
 @click.argument("models", nargs=-1, required=True, metavar="MODEL...")
 @model_options
@@ -32,8 +34,14 @@ MOST_IMAGES = 1024
 @click.option("--data", help="Images to compare and score on: a sample's name or a folder.")
 @click.option("--images", type=click.IntRange(1, MOST_IMAGES), default=16, help="Images of the test split.")
 @click.option("--n", type=click.IntRange(1, 100_000), default=100, help="Timed inferences per row.")
+@click.option("--device", default="", help="Where times are taken: ssh:HOST or adb:SERIAL; here without it.")
+@click.option("--python", default="python3", help="Of ssh: the Python there that has Flyweight.")
+@click.option(
+    "--binary", "binaries", multiple=True, metavar="RUNTIME=PATH", help="Of adb: a runtime's benchmark program."
+)
 @click.option("--out", type=click.Path(path_type=Path), help="Folder to keep the exported files in.")
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write all figures to a file.")
+@click.option("--html", "html_file", type=click.Path(path_type=Path), help="Write one offline page: plot and table.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and stop.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress on stderr.")
 def bench(
@@ -46,8 +54,12 @@ def bench(
     data: str | None,
     images: int,
     n: int,
+    device: str,
+    python: str,
+    binaries: tuple[str, ...],
     out: Path | None,
     json_file: Path | None,
+    html_file: Path | None,
     dry_run: bool,
     quiet: bool,
 ) -> None:
@@ -66,25 +78,40 @@ def bench(
     from flyweight.cli._bench import print_bench
     from flyweight.cli._progress import shown
     from flyweight.cli._tables import say
+    from flyweight.report.bench_page import render_bench
 
     for precision in precisions:
         if precision not in PRECISIONS:
             raise unknown_name("precision", precision, PRECISIONS)
     wanted = tuple(dict.fromkeys(_ALIASES.get(name, name) for name in runtimes))
-    settings = Settings(wanted, precisions, threads, data, images, n, resolution, classes, out)
+    programs = tuple(_binary(text) for text in binaries)
+    settings = Settings(
+        wanted, precisions, threads, data, images, n, resolution, classes, out, device, python, programs
+    )
     if dry_run:
         for line in steps(models, settings):
             say(line)
         return
-    if json_file is not None and json_file.is_dir():
-        raise UsageError(f"--json {json_file} is a folder. Name a file.")
+    for option, file in (("--json", json_file), ("--html", html_file)):
+        if file is not None and file.is_dir():
+            raise UsageError(f"{option} {file} is a folder. Name a file.")
     with shown(quiet) as progress:
         found = run(models, settings, progress)
     if json_file is not None:
         files.write_json(json_file, found.to_json())
+    if html_file is not None:
+        files.write_text(html_file, render_bench(found))
     print_bench(found)
     if not any(row.measurement for row in found.rows):
         raise UsageError("no row could be measured; the reasons stand above.")
+
+
+def _binary(text: str) -> tuple[str, Path]:
+    """Return runtime and path of ``ncnn=build/benchncnn``."""
+    name, equals, path = text.partition("=")
+    if not equals or not path:
+        raise UsageError(f"--binary {text}: wanted is RUNTIME=PATH, such as ncnn=build/benchncnn.")
+    return _ALIASES.get(name, name), Path(path).expanduser()
 
 
 MEMBERS = {"bench": bench}

@@ -10,8 +10,9 @@ import click
 from flyweight.cli._command import command, model_options
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
+    from flyweight.contracts import Artifact
     from flyweight.latency import Estimate
 
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     "latency",
     "flyweight latency mobilenet_v2_1.0 ghostnet_1.0",
     "flyweight latency runs/ladder:v3.1 --measure",
+    "flyweight latency app/models/onnxruntime/model.onnx",
     "flyweight latency squeezenet_1.1 --calibrate",
 )
 @click.argument("models", nargs=-1, required=True, metavar="MODEL...")
@@ -42,8 +44,8 @@ def latency(
 
     The time is that of ONNX Runtime on this machine.
 
-    MODEL is a name of the zoo, a spec, saved weights, or a rung of a run, as
-    for: flyweight profile.
+    MODEL is a name of the zoo, a spec, saved weights, an ONNX file (.onnx), or
+    a rung of a run, as for: flyweight profile.
 
     The runtime's kernels are timed one by one, each once per machine, and
     summed; a few whole networks, measured before the first estimate (about a
@@ -53,20 +55,19 @@ def latency(
     import json
     import tempfile
 
-    from flyweight import flow
-    from flyweight.calibration import calibrate, estimate_file, macs_of, whole_us
+    from flyweight.calibration import calibrate, estimate_file, whole_us
     from flyweight.cli._progress import shown
     from flyweight.cli._tables import say
 
-    candidates = [flow.open_model(model, resolution=resolution, classes=classes) for model in models]
+    opened = [_opened(model, resolution, classes, measured) for model in models]
     found: list[tuple[Estimate, float | None]] = []
     with shown(quiet) as progress:
         calibration = calibrate(threads, anew=anew, progress=progress)
-        progress.start("estimate", len(candidates))
-        for model, candidate in zip(models, candidates, strict=True):
+        progress.start("estimate", len(opened))
+        for model, exported in zip(models, opened, strict=True):
             with tempfile.TemporaryDirectory() as scratch:
-                (artifact,) = flow.export(candidate, Path(scratch))
-                made = estimate_file(artifact, macs_of(candidate), calibration, threads)
+                artifact, macs = exported(Path(scratch))
+                made = estimate_file(artifact, macs, calibration, threads)
                 found.append((made, whole_us(artifact, threads)[0] / 1e3 if measured else None))
             progress.advance(1, model)
         progress.finish()
@@ -83,6 +84,21 @@ def latency(
     say(f"estimated: kernels timed one by one, calibrated by {len(calibration.samples)} networks measured here")
     if calibration.doubtful:
         say(f"{len(calibration.doubtful)} of them were measured while the machine was busy: --calibrate when it is not")
+
+
+def _opened(
+    model: str, resolution: int | None, classes: int | None, measured: bool
+) -> Callable[[Path], tuple[Artifact, int]]:
+    """Return what makes a model's file in a folder, and its MACs; an ONNX file is there already."""
+    from flyweight import flow
+    from flyweight.calibration import macs_of
+    from flyweight.cli import _onnx
+
+    if _onnx.is_file(model):
+        found = _onnx.artifact_of(model, resolution, classes, run=measured)
+        return lambda folder: found
+    candidate = flow.open_model(model, resolution=resolution, classes=classes)
+    return lambda folder: (flow.export(candidate, folder)[0], macs_of(candidate))
 
 
 def _print(models: Sequence[str], found: Sequence[tuple[Estimate, float | None]]) -> None:

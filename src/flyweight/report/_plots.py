@@ -64,19 +64,21 @@ class _Axis:
         return math.log10(value) if self.log else value
 
 
-def scatter(points: Sequence[Point], x_title: str, y_title: str, label: str) -> str:
+def scatter(points: Sequence[Point], x_title: str, y_title: str, label: str, *, joined: bool = True) -> str:
     """Return an SVG with the points, joined in their order, the controls apart; '' for no points.
 
     Args:
-        points: x above zero; drawn in order, and joined by a line where they are no controls.
+        points: x above zero; drawn in order, and joined by a line where they are no controls, unless not ``joined``.
         x_title, y_title: axis titles with units. label: what a screen reader says.
     """
     if not points:
         return ""
     x, y = _x_axis(points), _y_axis(points)
     places = [(x.at(p.x), y.at(p.y)) for p in points]
-    boxes = _labels(points, places)
-    parts = [_grid(x, y), _titles(x_title, y_title), _ladder_line(points, places)]
+    line = [place for point, place in zip(points, places, strict=True) if joined and not point.control]
+    along = _samples(line) if joined else _whiskers(points, x, places)
+    boxes = _labels(points, places, along)
+    parts = [_grid(x, y), _titles(x_title, y_title), _ladder_line(line)]
     parts += [_spread(p, x, place[1]) for p, place in zip(points, places, strict=True)]
     parts += [_leader(p, place, box) for p, place, box in zip(points, places, boxes, strict=True)]
     parts += [_mark(p, place, x_title, y_title) for p, place in zip(points, places, strict=True)]
@@ -151,9 +153,8 @@ def _titles(x_title: str, y_title: str) -> str:
     )
 
 
-def _ladder_line(points: Sequence[Point], places: Sequence[tuple[float, float]]) -> str:
-    line = [place for point, place in zip(points, places, strict=True) if not point.control]
-    return f'<polyline class="path" points="{" ".join(f"{x:.1f},{y:.1f}" for x, y in line)}"/>'
+def _ladder_line(line: Sequence[tuple[float, float]]) -> str:
+    return f'<polyline class="path" points="{" ".join(f"{x:.1f},{y:.1f}" for x, y in line)}"/>' if line else ""
 
 
 def _spread(point: Point, x: _Axis, y: float) -> str:
@@ -191,16 +192,20 @@ def _short(name: str) -> str:
     return name if len(name) <= 16 else name[:15] + "…"
 
 
-def _labels(points: Sequence[Point], places: Sequence[tuple[float, float]]) -> list[_Box]:
-    """Place the labels one after the other, the most crowded first, each where it covers least."""
+def _labels(
+    points: Sequence[Point], places: Sequence[tuple[float, float]], along: Sequence[tuple[float, float]]
+) -> list[_Box]:
+    """Place the labels one after the other, the most crowded first, each where it covers least.
+
+    ``along``: places on lines that a label had better not lie on.
+    """
     marks = [_Box(x - 6, y - 6, x + 6, y + 6) for x, y in places]
     crowd = [sum(math.hypot(x - u, y - v) < 70 for u, v in places) for x, y in places]
-    line = _samples([place for point, place in zip(points, places, strict=True) if not point.control])
     boxes: dict[int, _Box] = {}
     for i in sorted(range(len(points)), key=lambda i: -crowd[i]):
         width = len(_short(points[i].name)) * CHARACTER * (1.08 if points[i].end else 1) + 3
         taken = [*marks, *boxes.values()]
-        boxes[i] = min(_candidates(places[i], width), key=lambda c: _cost(c[0], taken, line) + c[1])[0]
+        boxes[i] = min(_candidates(places[i], width), key=lambda c: _cost(c[0], taken, along) + c[1])[0]
     return [boxes[i] for i in range(len(points))]
 
 
@@ -223,6 +228,15 @@ def _samples(line: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
     for (x, y), (u, v) in pairwise(line):
         count = int(math.dist((x, y), (u, v)) / 4)
         found += [(x + (u - x) * i / count, y + (v - y) * i / count) for i in range(count)]
+    return found
+
+
+def _whiskers(points: Sequence[Point], x: _Axis, places: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Return places along the points' spreads, as ``_samples`` does along a line."""
+    found = []
+    for point, (_, y) in zip(points, places, strict=True):
+        if point.low and point.high:
+            found += _samples([(max(x.at(point.low), FRAME.left), y), (min(x.at(point.high), FRAME.right), y)])
     return found
 
 

@@ -9,7 +9,9 @@ from importlib import resources
 from flyweight.report import _figures as figures
 from flyweight.report import _format as fmt
 from flyweight.report import _remarks, _sections, _tables
+from flyweight.report._bench import NAME, TITLE, bench_section
 from flyweight.report._html import paragraph, section
+from flyweight.report.bench_value import Bench
 from flyweight.report.value import Report
 
 POLICY = (
@@ -24,6 +26,7 @@ LINKS = {
     "tiles": "Test tiles",
     "networks": "Networks",
     "timings": "Timings",
+    NAME: TITLE,
     "scores": "Scores",
     "training": "Training",
     "method": "Meaning",
@@ -31,12 +34,13 @@ LINKS = {
 }
 
 
-def render_page(report: Report, pictures: Mapping[str, str] | None = None) -> str:
+def render_page(report: Report, pictures: Mapping[str, str] | None = None, bench: Bench | None = None) -> str:
     """Return the whole page as HTML.
 
     Args:
         report: what is shown; a ladder that is still growing is shown as far as it has got.
         pictures: SVG of networks, by the name of their rung.
+        bench: the run's networks in many runtimes, where they were put side by side.
     """
     sections = "".join(
         (
@@ -47,6 +51,7 @@ def render_page(report: Report, pictures: Mapping[str, str] | None = None) -> st
             _sections.tiles(report),
             networks(pictures or {}),
             _tables.timings(report),
+            bench_section(bench),
             _tables.scores(report),
             _tables.training(report),
             _tables.method(report),
