@@ -27,6 +27,8 @@
 #define FLY_MOST_A_BYTE 65536u
 #define FLY_MAX_AXES 8
 #define FLY_MAX_CLASS 1000
+#define FLY_CODE_BITS 12 /* of a Huffman code */
+#define FLY_BLOCK 1024   /* Huffman codes of a block */
 #define FLY_NAME_BYTES 256 /* a longer name is cut for the listing; it is still told apart by its index */
 
 enum { FLY_OK = 0, FLY_NOT_FLY = 1, FLY_VERSION = 2, FLY_DAMAGED = 3, FLY_MEMORY = 4 };
@@ -39,7 +41,7 @@ typedef struct {
 
 typedef struct {
     char name[FLY_NAME_BYTES];
-    uint8_t kind, dtype, axes; /* kind 0: as it is, 1: coded; dtype 0 f4, 1 f2, 2 i8, 3 i4, 4 u1 */
+    uint8_t kind, dtype, axes; /* kind 0: as it is, 1: coded, 2: shared; dtype 0 f4, 1 f2, 2 i8, 3 i4, 4 u1 */
     uint32_t shape[FLY_MAX_AXES];
     uint32_t values;           /* how many numbers */
     uint32_t checksum;
@@ -164,7 +166,7 @@ static int fly_read_record(fly_cursor *c, fly_record *r, uint8_t *name, uint32_t
     r->name[kept] = 0;
     p = fly_take(c, 3);
     r->kind = p[0], r->dtype = p[1], r->axes = p[2];
-    if (c->bad || r->kind > 1 || r->dtype > 4 || r->axes > FLY_MAX_AXES || (r->kind && r->dtype)) return FLY_DAMAGED;
+    if (c->bad || r->kind > 2 || r->dtype > 4 || r->axes > FLY_MAX_AXES || (r->kind && r->dtype)) return FLY_DAMAGED;
     for (i = 0; i < r->axes; i++) {
         uint64_t axis = fly_number(c);
         if (axis > FLY_MAX_VALUES) return FLY_DAMAGED;
@@ -373,6 +375,96 @@ static int fly_coded(const fly_file *f, const fly_record *r, const uint8_t *data
     return error != FLY_OK ? error : c.at != c.end ? FLY_DAMAGED : FLY_OK;
 }
 
+/* Shared values (Deep Compression): Huffman codes of what is not zero and of the gaps between. */
+typedef struct {
+    uint16_t slot[1 << FLY_CODE_BITS]; /* for each of the next bits: 16 times the symbol, plus the bits it takes */
+    const uint8_t *end, *data;         /* where each block ends, 2 bytes each; the codes */
+    size_t bytes;
+    uint64_t at, limit;                /* bits read, and where the current block ends */
+} fly_code;
+
+static int fly_lengths(fly_cursor *c, uint32_t symbols, fly_code *k) {
+    const uint8_t *p = fly_take(c, (symbols + 1) / 2);
+    uint32_t length, i, used = 0, sum = 0, at = 0;
+    if (c->bad) return FLY_DAMAGED;
+    if (symbols & 1 && p[symbols / 2] >> 4) return FLY_DAMAGED;
+    for (i = 0; i < symbols; i++) {
+        length = (uint32_t)p[i / 2] >> (i & 1 ? 4 : 0) & 15u;
+        if (length > FLY_CODE_BITS) return FLY_DAMAGED;
+        used += length != 0;
+        sum += length ? (1u << FLY_CODE_BITS) >> length : 0;
+    }
+    if (used != 1 && sum != 1u << FLY_CODE_BITS) return FLY_DAMAGED;
+    if (used == 1 && sum != 1u << (FLY_CODE_BITS - 1)) return FLY_DAMAGED; /* one alone has length 1, and no bits */
+    for (length = 1; length <= FLY_CODE_BITS; length++)
+        for (i = 0; i < symbols; i++) {
+            uint32_t j, n = used == 1 ? 1u << FLY_CODE_BITS : (1u << FLY_CODE_BITS) >> length;
+            if (((uint32_t)p[i / 2] >> (i & 1 ? 4 : 0) & 15u) != length) continue;
+            for (j = 0; j < n; j++) k->slot[at++] = (uint16_t)(i << 4 | (used == 1 ? 0 : length));
+        }
+    return FLY_OK;
+}
+
+static void fly_blocks(fly_cursor *c, uint32_t blocks, fly_code *k) {
+    uint32_t i;
+    uint64_t bits = 0;
+    k->at = k->limit = 0;
+    k->end = fly_take(c, 2 * (size_t)blocks);
+    for (i = 0; !c->bad && i < blocks; i++) bits += fly_u16(k->end + 2 * (size_t)i);
+    k->bytes = (size_t)((bits + 7) / 8);
+}
+
+static uint32_t fly_symbol(fly_code *k) {
+    size_t byte = (size_t)(k->at >> 3);
+    uint32_t part, i, bits = 0;
+    for (i = 0; i < 3; i++) bits = bits << 8 | (byte + i < k->bytes ? k->data[byte + i] : 0u);
+    part = k->slot[bits >> (24 - FLY_CODE_BITS - (k->at & 7)) & ((1u << FLY_CODE_BITS) - 1)];
+    k->at += part & 15u;
+    return part >> 4;
+}
+
+static int fly_shared(const fly_record *r, const uint8_t *data, float *out) {
+    fly_cursor c;
+    const uint8_t *p, *book;
+    uint64_t count, values, gaps, place = 0;
+    uint32_t i, j, u;
+    int error = FLY_DAMAGED;
+    fly_code *k;
+    c.data = data, c.at = 0, c.end = r->bytes, c.bad = 0;
+    p = fly_take(&c, 2);
+    count = fly_number(&c), values = fly_number(&c), gaps = fly_number(&c);
+    if (c.bad || p[0] < 1 || p[0] > 8 || p[1] < 1 || p[1] > 8 || values >= 1u << p[0] || gaps < 1 || gaps > 1u << p[1] ||
+        count < 1 || count > r->values)
+        return FLY_DAMAGED;
+    if (!(k = malloc(2 * sizeof *k))) return FLY_MEMORY; /* 0: the weights, 1: the gaps in front of them */
+    book = fly_take(&c, 4 * (size_t)values);
+    if (c.bad || fly_lengths(&c, (uint32_t)values + 1, &k[0]) || fly_lengths(&c, (uint32_t)gaps, &k[1])) goto done;
+    for (j = 0; j < 2; j++) fly_blocks(&c, ((uint32_t)count + FLY_BLOCK - 1) / FLY_BLOCK, &k[j]);
+    for (j = 0; j < 2; j++) {
+        if (c.bad || k[j].bytes > c.end - c.at) goto done;
+        k[j].data = c.data + c.at, c.at += k[j].bytes;
+    }
+    if (c.at != c.end) goto done;
+    for (i = 0; i < r->values; i++) out[i] = 0;
+    for (i = 0; i < count; i++) {
+        uint32_t symbol;
+        for (j = 0; i % FLY_BLOCK == 0 && j < 2; j++) {
+            if (k[j].at != k[j].limit) goto done;
+            k[j].limit += fly_u16(k[j].end + 2 * (size_t)(i / FLY_BLOCK));
+        }
+        symbol = fly_symbol(&k[0]);
+        place += fly_symbol(&k[1]) + 1u; /* one more than where this one is */
+        if (place > r->values) goto done;
+        if (!symbol) continue;
+        u = fly_u32(book + 4 * (size_t)(symbol - 1));
+        memcpy(&out[place - 1], &u, 4);
+    }
+    if (k[0].at == k[0].limit && k[1].at == k[1].limit && r->values - place < 1u << p[1]) error = FLY_OK;
+done:
+    free(k);
+    return error;
+}
+
 /* Bytes that fly_decode writes for tensor `index`. */
 size_t fly_bytes(const fly_file *f, uint32_t index) {
     return (size_t)f->record[index].values * fly_sizes[f->record[index].dtype];
@@ -382,7 +474,7 @@ size_t fly_bytes(const fly_file *f, uint32_t index) {
  * fly_bytes(f, index) bytes, aligned for its type; coded tensors are float. The checksum is the caller's to check. */
 int fly_decode_from(const fly_file *f, uint32_t index, const uint8_t *data, void *out) {
     const fly_record *r = &f->record[index];
-    if (r->kind) return fly_coded(f, r, data, out);
+    if (r->kind) return r->kind == 1 ? fly_coded(f, r, data, out) : fly_shared(r, data, out);
     if (r->bytes) memcpy(out, data, r->bytes);
     return FLY_OK;
 }

@@ -15,10 +15,11 @@ import numpy as np
 
 from flyweight import files
 from flyweight.codec import _format, _model
-from flyweight.codec._format import CODED, RAW, Head, Record, damaged
+from flyweight.codec._format import CODED, RAW, SHARED, Head, Record, damaged
 from flyweight.codec._model import Rounding, Steps, matrix_shape
 from flyweight.codec._native import Decoder, decoder_of
 from flyweight.codec._payload import Place, cells, decode_payloads, read_payload, write_payload
+from flyweight.codec._shared import Shared, SharedSizes, decode_shared, read_shared, sizes_of, write_shared
 from flyweight.codec._tables import KNOTS, Knots, Tables, fitted
 from flyweight.errors import FileError, UsageError
 
@@ -144,13 +145,17 @@ def _side(classes: list[NDArray[np.int32]]) -> Knots:
     return fitted(counts) if counts.any() else (1,)
 
 
-def encode(quantized: Quantized, description: Mapping[str, Any]) -> bytes:
-    """Return the whole file.
+def encode(quantized: Quantized, description: Mapping[str, Any], shared: Mapping[str, Shared] | None = None) -> bytes:
+    """Return the whole file; ``shared``: further tensors, which come first, with few values each.
 
     Raises:
-        UsageError: a tensor of a type that the file can't hold.
+        UsageError: a tensor of a type that the file can't hold, or more values than a shared tensor may have.
     """
     payloads, records = [], []
+    for name, few in (shared or {}).items():
+        payload = write_shared(name, few)
+        payloads.append(payload)
+        records.append(Record(name, SHARED, "<f4", few.codes.shape, 0, len(payload), zlib.crc32(payload)))
     for name, plan in quantized.plans.items():
         payload = write_payload(plan, quantized.steps[name], quantized.place, quantized.tables)
         payloads.append(payload)
@@ -207,14 +212,26 @@ class Container:
         for group in _groups(self.records):
             yield from self._decoded(group)
 
-    def _decoded(self, group: list[Record]) -> Iterator[tuple[str, NDArray[Any]]]:
+    def shared_sizes(self) -> tuple[SharedSizes, ...]:
+        """Return where the bytes of every shared tensor go, in the order of the file.
+
+        Raises:
+            FileError: one is damaged.
+        """
+        few = [r for r in self.records if r.kind == SHARED]
+        return tuple(sizes_of(r, data) for r, data in zip(few, self._payloads(few), strict=True))
+
+    def _payloads(self, group: list[Record]) -> list[bytes]:
         try:
             with open(self.path, "rb") as handle:
-                data = [_payload(handle, r) for r in group]
+                return [_payload(handle, r) for r in group]
         except OSError as error:
             raise files.file_error(self.path, "read", error) from error
         except FileError as error:
             raise FileError(f"{self.path}: {error}") from error
+
+    def _decoded(self, group: list[Record]) -> Iterator[tuple[str, NDArray[Any]]]:
+        data = self._payloads(group)
         if self.native is not None:
             yield from self._natively(group, data)
             return
@@ -224,7 +241,7 @@ class Container:
         places = {id(record): index for index, record in enumerate(self.records)}
         for record, payload in zip(group, data, strict=True):
             found = None
-            if self.native is not None and record.kind == CODED:
+            if self.native is not None and record.kind != RAW:
                 found = self.native.decode(places[id(record)], record, payload)
             if found is None:  # kept as it is, or refused: Python says why
                 yield from self._in_python([record], [payload])
@@ -234,12 +251,13 @@ class Container:
     def _in_python(self, group: list[Record], data: list[bytes]) -> Iterator[tuple[str, NDArray[Any]]]:
         try:
             coded = [read_payload(r, d, self.head.tables) for r, d in zip(group, data, strict=True) if r.kind == CODED]
-            decoded = iter(decode_payloads(coded, self.head.tables))
+            few = [read_shared(r, d) for r, d in zip(group, data, strict=True) if r.kind == SHARED]
+            decoded = {CODED: iter(decode_payloads(coded, self.head.tables)), SHARED: iter(decode_shared(few))}
         except FileError as error:
             raise FileError(f"{self.path}: {error}") from error
         for record, payload in zip(group, data, strict=True):
-            if record.kind == CODED:
-                yield record.name, next(decoded)
+            if record.kind != RAW:
+                yield record.name, next(decoded[record.kind])
             else:
                 yield record.name, np.frombuffer(payload, record.dtype).reshape(record.shape).copy()
 
@@ -295,9 +313,12 @@ __all__ = [
     "Quantized",
     "Record",
     "Rounding",
+    "Shared",
+    "SharedSizes",
     "Steps",
     "encode",
     "matrix_shape",
     "open_container",
     "quantize",
+    "write_shared",
 ]

@@ -17,7 +17,7 @@ MAGIC = b"\x89FLY\r\n\x1a\n"
 VERSION = 1
 PREFIX = struct.Struct("<8sHHIQI")  # magic, version, 0, bytes of the head, bytes of the file, checksum of the head
 PREFIX_BYTES = PREFIX.size + 4  # and the prefix's own checksum
-RAW, CODED = 0, 1
+RAW, CODED, SHARED = 0, 1, 2
 DTYPES = ("<f4", "<f2", "<i8", "<i4", "|u1")
 MAX_HEAD_BYTES = 1 << 26
 MAX_TENSORS = 1 << 16
@@ -33,8 +33,8 @@ class Record:
 
     Attributes:
         name: its name.
-        kind: RAW or CODED.
-        dtype: one of DTYPES; coded tensors are float32.
+        kind: RAW, CODED or SHARED.
+        dtype: one of DTYPES; coded and shared tensors are float32.
         shape: its axes.
         offset: of its first byte in the file.
         bytes: that it takes in the file.
@@ -189,7 +189,7 @@ def _read_tables(cursor: Cursor) -> Tables:
 
 def _read_record(cursor: Cursor, name: bytes, offset: int) -> Record:
     kind, dtype, axes = cursor.unpack("<BBB")
-    if kind not in (RAW, CODED) or dtype >= len(DTYPES) or axes > MAX_AXES or (kind == CODED and dtype):
+    if kind not in (RAW, CODED, SHARED) or dtype >= len(DTYPES) or axes > MAX_AXES or (kind != RAW and dtype):
         raise damaged(f"a tensor of kind {kind}, type {dtype}, {axes} axes")
     try:
         text = name.decode()
@@ -201,7 +201,7 @@ def _read_record(cursor: Cursor, name: bytes, offset: int) -> Record:
     _limited(max(record.values, *shape, 0), MAX_VALUES, f"values or an axis of '{text}'")
     if kind == RAW and size != record.values * int(DTYPES[dtype][2]):
         raise damaged(f"'{text}' of {shape} takes {size} bytes")
-    if kind == CODED and not 0 < record.values <= size * MOST_A_BYTE:
+    if kind != RAW and not 0 < record.values <= size * MOST_A_BYTE:
         raise damaged(f"'{text}' of {shape} is in {size} bytes, which can't hold it")
     return record
 
