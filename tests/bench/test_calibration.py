@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from flyweight import files, flow
+from flyweight import files, int8
 from flyweight.bench import _child
 from flyweight.bench._made import one_line
 from flyweight.contracts import Artifact
@@ -38,7 +38,7 @@ def of_nan(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def of_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave the data no training image."""
-    monkeypatch.setattr(flow, "load_dataset", lambda name: replace(load_dataset(name), train=()))
+    monkeypatch.setattr(int8, "load_dataset", lambda name: replace(load_dataset(name), train=()))
 
 
 @pytest.mark.parametrize(("spoil", "words"), [(of_nan, "NaN"), (of_nothing, "calibration images")])

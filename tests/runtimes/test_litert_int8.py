@@ -4,7 +4,16 @@ import numpy as np
 import pytest
 
 from flyweight.quantize import same
-from flyweight.runtimes._litert_int8 import CONV, DEPTHWISE, LINEAR, _as_filed, _channels_first, _layers
+from flyweight.runtimes import _litert_int8
+from flyweight.runtimes._litert_int8 import (
+    CONV,
+    DEPTHWISE,
+    LINEAR,
+    _as_filed,
+    _channels_first,
+    _layers,
+    with_ranges,
+)
 
 
 @pytest.mark.parametrize(
@@ -31,3 +40,13 @@ def test_fitted_layers_come_back_in_their_order() -> None:
     parts = ("float", "integers", "steps", "bias")
     arrays = {f"(fitted)/{place}/{part}": np.full(1, place) for place in (1, 0) for part in parts}
     assert [int(layer["bias"][0]) for layer in _layers(arrays)] == [0, 1]
+
+
+def test_ranges_are_those_of_all_images_not_of_the_quantizers_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = {"x": {"min": np.array([-1.0]), "max": np.array([2.0]), "hash": 7}, "weights": {"hash": 8}}
+    images = np.array([[-3.0, 1.0], [0.0, 9.0]], np.float32)
+    monkeypatch.setattr(_litert_int8, "_values", lambda made, names, given: ({"x": each} for each in given))
+    found = with_ranges(told, b"", images, "minmax")
+    assert (found["x"]["min"].tolist(), found["x"]["max"].tolist()) == ([-3.0], [9.0])
+    assert (found["x"]["hash"], found["weights"]) == (7, {"hash": 8})
+    assert told["x"]["max"].tolist() == [2.0]

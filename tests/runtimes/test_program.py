@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from flyweight.contracts import Candidate, Preprocessing
 from flyweight.errors import ExportError
 from flyweight.runtimes._executorch_tasks import SPLITS, sliced
-from flyweight.runtimes._litert_tasks import cropped_transposed_convolution, widest
+from flyweight.runtimes._litert_tasks import cropped_transposed_convolution
 from flyweight.runtimes._program import from_plain, to_plain
 from flyweight.testing import _networks as networks
 from flyweight.zoo import ZOO
@@ -92,15 +92,3 @@ def test_plain_data_holds_every_weight() -> None:
     _, tensors = to_plain(candidate, "litert")
     sizes = sum(value.numel() for value in candidate.module.parameters())
     assert sum(array.size for array in tensors.values()) >= sizes
-
-
-def test_ranges_of_single_images_are_joined_not_averaged() -> None:
-    first = {"a": {"min": np.array([-1.0]), "max": np.array([2.0])}, "weights": {"hash": 7}}
-    second = {
-        "a": {"min": np.array([-3.0]), "max": np.array([1.0])},
-        "b": {"min": np.array([0.0]), "max": np.array([9.0])},
-    }
-    found = widest([first, second])
-    assert (found["a"]["min"].item(), found["a"]["max"].item()) == (-3.0, 2.0)
-    assert (found["b"]["max"].item(), found["weights"]) == (9.0, {"hash": 7})
-    assert first["a"]["min"].item() == -1.0

@@ -18,9 +18,9 @@ MOST_IMAGES = 1024
     "bench",
     "flyweight bench runs/ladder:v3.1 --runtimes onnxruntime,ncnn,openvino",
     "flyweight bench squeezenet_1.1 --precision fp32,int8 --threads 1,2",
-    "flyweight bench mobilenet_v2_1.0 --device ssh:pi@board --python ~/fly/bin/python",
-    "flyweight bench mobilenet_v2_1.0 --runtimes ncnn --device adb:0123 --binary ncnn=build/benchncnn",
-    "flyweight bench app/models --data my_photos --json bench.json --html bench.html",
+    "flyweight bench app/net.py --device ssh:pi@board --python ~/fly/bin/python",
+    "flyweight bench app/net.py --device adb:0123 --binary ncnn=build/benchncnn",
+    "flyweight bench app/models --data my_photos --json b.json --html b.html",
 )
 @click.argument("models", nargs=-1, required=True, metavar="MODEL...")
 @model_options

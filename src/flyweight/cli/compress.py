@@ -15,8 +15,8 @@ STARTS = ("linear", "density", "random")
 @command(
     "compress",
     "flyweight compress v2.safetensors --data blue_marble --max-drop 0.5",
-    "flyweight compress lenet.safetensors --data mnist --densities 0.3,0.08 --out runs/lenet",
-    "flyweight compress v2.safetensors --data blue_marble --max-bytes 40k --dry-run",
+    "flyweight compress lenet.safetensors --data mnist --densities 0.3,0.08",
+    "flyweight compress v2.safetensors --data photos --max-bytes 40k --dry-run",
 )
 @click.argument("model")
 @click.option("--data", required=True, help="Training data: a data set's name or a folder.")
@@ -69,12 +69,12 @@ def compress(
     quiet: bool,
     **chosen: object,
 ) -> None:
-    """Prune MODEL, share its weights and code them, training in between.
+    """Prune MODEL, share its weights and code them.
 
-    The chain of Deep Compression: small weights become zero, round after round,
-    and the others train on; layers get few values, which train on; relative
-    indices and values are Huffman coded. A round that loses more than
-    --max-drop is not kept.
+    The chain of Deep Compression, training in between: small weights become
+    zero, round after round, and the others train on; layers get few values,
+    which train on; relative indices and values are Huffman coded. A round
+    that loses more than --max-drop is not kept.
 
     OUT gets model.fly, which is a MODEL for all other commands, compress.json
     and report.html. Stopped at any point, the same command goes on. The file

@@ -16,7 +16,7 @@ CRITERIA = ("l1", "bn_scale", "taylor", "geometric_median", "random")  # flyweig
     "flyweight prune resnet_18.safetensors --keep-macs 0.5 -o half.safetensors",
     "flyweight prune v2.safetensors --criterion taylor --data blue_marble",
     "flyweight prune mobilenet_v2_1.0 --keep-params 0.3 --multiple 16 --dry-run",
-    "flyweight prune v2.safetensors --keep-time 0.5 --criterion taylor --data blue_marble",
+    "flyweight prune v2.safetensors --keep-time 0.5 --data blue_marble",
 )
 @click.argument("model")
 @model_options
