@@ -126,15 +126,15 @@ def _calibrated(
 
 
 class _Layers:
-    """Shows how many layers of a file were fitted."""
+    """Shows how far each step of quantizing has got."""
 
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
 
-    def __call__(self, done: int, total: int) -> None:
+    def __call__(self, what: str, done: int, total: int) -> None:
         """Open, advance or close a step."""
         if done == 0:
-            self._progress.start("int8: fitting weights, layer by layer", total)
+            self._progress.start(f"int8: {what}", total)
         else:
             self._progress.advance()
         if done == total:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from flyweight.quantize._tell import told
 from flyweight.quantize._weights import (
     SAMPLES,
     Moments,
@@ -26,18 +25,6 @@ from flyweight.quantize._weights import (
 CORRECTED_BY = 32  # calibration images at most that weights are corrected with
 WIDEST = 8192  # inputs of one weight row above which a layer is only rounded: products of all pairs take 8·k² bytes
 Array = NDArray[Any]
-Tell = Callable[[int, int], None]  # layers done, of how many
-_TELL: ContextVar[Tell | None] = ContextVar("tell", default=None)
-
-
-@contextmanager
-def telling(tell: Tell) -> Iterator[None]:
-    """Have every fit within tell how many layers are done, of how many: 0 first, all last."""
-    token = _TELL.set(tell)
-    try:
-        yield
-    finally:
-        _TELL.reset(token)
 
 
 @dataclass(frozen=True)
@@ -119,14 +106,13 @@ class Draft(Protocol):
 def fit(draft: Draft, calibration: Array, method: Method) -> None:
     """Set each layer's integers by a method that sees inputs; layers wider than WIDEST stay as they are."""
     some = calibration[np.linspace(0, len(calibration) - 1, min(len(calibration), CORRECTED_BY)).astype(int)]
-    names, tell = list(draft.names()), _TELL.get() or (lambda done, total: None)
-    tell(0, len(names))
-    for done, name in enumerate(names):  # in order: each sees what the layers before it have become
+    for name in told(
+        "fits weights, layer by layer", draft.names()
+    ):  # in order: each sees what the layers before it have become
         layer = draft.floats(name)
         if np.prod(layer.weight.shape[1:]) <= WIDEST:
             halves = halves_of(_patches(draft.inputs(name, some), layer, len(some)))
             draft.set(name, _fitted(draft, name, layer, halves, method))
-        tell(done + 1, len(names))
 
 
 def _fitted(draft: Draft, name: str, layer: Floats, halves: tuple[Moments, Moments], method: Method) -> Weights:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from flyweight.errors import ExportError
 from flyweight.quantize._observers import BINS, LEVELS, OBSERVERS, Histogram, Scale, counted
 from flyweight.quantize._plan import Plan
+from flyweight.quantize._tell import told
 
 Floats = NDArray[np.float32]
 KEPT_BYTES = 2**28
@@ -123,7 +124,7 @@ def observed(
 def scales(seen: Mapping[str, Histogram], plan: Plan, observer: str) -> dict[str, Scale]:
     """Return the scale of every point by an observer's name, within the bounds of the activations it stands for."""
     found: dict[str, Scale] = {}
-    for name, (low, high) in plan.points.items():
+    for name, (low, high) in told("chooses ranges, tensor by tensor", plan.points.items()):
         if name in plan.same:
             found[name] = found[plan.same[name]]
             continue

@@ -12,6 +12,7 @@ from flyweight.quantize._fit import Method
 from flyweight.quantize._make import quantize, rounded
 from flyweight.quantize._plan import constants, plan
 from flyweight.quantize._run import histograms, scales, values_of
+from flyweight.quantize._tell import told
 from flyweight.quantize._write import write
 
 Floats = NDArray[np.float32]
@@ -30,7 +31,7 @@ def sensitivity(
     names = [node.name for node in model.graph.node]
     wanted, known = _outputs(model, calibration), constants(model)
     errors: dict[str, float] = {}
-    for layer in whole.layers:
+    for layer in told("measures each layer alone", whole.layers):
         name = names[layer.index]
         alone = plan(model, [other for other in names if other != name])
         made = write(model, alone, found, {layer.weight: rounded(model, layer, found, known)})

@@ -31,6 +31,7 @@ from flyweight.quantize import (
     nearest,
     observed,
     same,
+    told,
 )
 from flyweight.runtimes import _artifact
 from flyweight.runtimes import _ncnn_file as form
@@ -65,7 +66,8 @@ def by(
     """Return what ``quantize`` returns, by a method that needs no name."""
     draft = _Draft(param, weights, keep_float)
     seen = observed(lambda: draft.magnitudes(calibration), draft.blobs(), SYMMETRIC_LEVELS)
-    draft.ends = {blob: OBSERVERS[method.observer](found)[1] for blob, found in seen.items()}
+    parts = told("chooses ranges, blob by blob", seen.items())
+    draft.ends = {blob: OBSERVERS[method.observer](found)[1] for blob, found in parts}
     if method.sees_inputs:
         fit(draft, calibration, method)
     return *draft.written(), draft.notes()

@@ -56,16 +56,19 @@ class LiteRt:
         settings = {"precision": candidate.precision}
         if candidate.quantization is None:
             return exported(self, candidate, folder, FILE, settings, lambda _: ())
+        from flyweight.quantize import METHODS
         from flyweight.runtimes._litert_int8 import fitted_arrays
 
-        method, calibration = candidate.quantization.method, _artifact.calibration_of(candidate)
-        if method == "best":
+        keep_float, method = candidate.quantization.keep_float, candidate.quantization.method
+        calibration = _artifact.calibration_of(candidate)
+        if METHODS[method].sees_inputs:
             _artifact.require(_artifact.missing_packages("onnxruntime", ("onnx", "onnxscript", "onnxruntime")))
         layers = fitted_arrays(candidate, calibration, method)
         beside = {"(calibration)": calibration, **layers}
 
         def notes(answer: Mapping[str, Any]) -> Sequence[str]:
             kept = ["transposed convolutions stay float"]
+            kept += [f"stays int8, though float was asked for: {path}" for path in keep_float]
             return [*kept, f"{answer['fitted']} of {len(layers) // 4} layers have fitted weights"] if layers else kept
 
         return exported(self, candidate, folder, FILE, {**settings, "method": method}, notes, beside)
