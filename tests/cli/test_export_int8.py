@@ -80,12 +80,12 @@ def test_what_a_drop_is_not_for_is_said(
     assert words in " ".join(str(part) for part in (result.output, result.exception))
 
 
-def test_fitting_is_shown_layer_by_layer_and_ends() -> None:
+def test_a_step_of_quantizing_is_shown_part_by_part_and_ends() -> None:
     stream = io.StringIO()
     times = iter(range(100))
     tell = _Layers(Lines(stream, every_s=0, clock=lambda: float(next(times))))
     for done in range(4):
-        tell(done, 3)
+        tell("fits weights, layer by layer", done, 3)
     lines = stream.getvalue().splitlines()
-    assert lines[0].endswith("layer by layer: 1/3")
+    assert lines[0].endswith("int8: fits weights, layer by layer: 1/3")
     assert "done in" in lines[-1]
