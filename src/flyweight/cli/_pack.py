@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -49,7 +49,9 @@ def size(text: str) -> int:
     return bytes_
 
 
-def packed(candidate: Candidate, limit: Limit, data: str | None, images: int, progress: Progress) -> Packed:
+def packed(
+    candidate: Candidate, limit: Limit, data: str | None, images: int, progress: Progress, base: Sequence[Path] = ()
+) -> Packed:
     """Return the network packed as the options say.
 
     Raises:
@@ -57,13 +59,15 @@ def packed(candidate: Candidate, limit: Limit, data: str | None, images: int, pr
         DataError, MeasurementError: as opening and scoring the data say.
     """
     from flyweight.data import load_dataset
-    from flyweight.packing import SNR_DB, Packer
+    from flyweight.packing import SNR_DB, Packer, read_base
 
+    known = read_base(base) if base else None
     dataset = load_dataset(data) if data else None
     if dataset and limit.max_drop is not None:
         _check_task(candidate, dataset)
     seen = _inputs(candidate, dataset.train, images) if dataset else None
-    packer = Packer(candidate, seen, progress, _inputs(candidate, dataset.val, JUDGED) if dataset else None)
+    judged = _inputs(candidate, dataset.val, JUDGED) if dataset else None
+    packer = Packer(candidate, seen, progress, judged, known)
     if limit.max_bytes is not None:
         return packer.within(limit.max_bytes)
     if limit.max_drop is None or dataset is None:

@@ -14,6 +14,7 @@ from flyweight.cli._command import command, model_options
     "flyweight pack lite0.safetensors -o lite0.fly",
     "flyweight pack lite0.safetensors --max-bytes 2.5M --data photos",
     "flyweight pack runs/ladder:v3.1 --max-drop 0.5 --data blue_marble",
+    "flyweight pack tuned.safetensors --base lite0.fly -o update.fly",
 )
 @click.argument("model")
 @model_options
@@ -37,6 +38,12 @@ from flyweight.cli._command import command, model_options
     help="Images that the rounding is chosen by: a data set's name or a folder.",
 )
 @click.option("--images", type=click.IntRange(1, 4096), default=128, help="How many of its training images.")
+@click.option(
+    "--base",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    help="Write an update of this file; again for its updates so far.",
+)
 @click.option("-q", "--quiet", is_flag=True, help="No progress on stderr.")
 def pack(
     model: str,
@@ -48,6 +55,7 @@ def pack(
     max_drop: float | None,
     data: str | None,
     images: int,
+    base: tuple[Path, ...],
     quiet: bool,
 ) -> None:
     """Write MODEL as one small file that gives the network back.
@@ -57,7 +65,8 @@ def pack(
     are inside. Without --data made-up images show what the weights do.
 
     At most one of --snr-db, --max-bytes and --max-drop. The file is a MODEL for
-    all other commands, and flyweight unpack turns it into others. MODEL is as
+    all other commands, and flyweight unpack turns it into others. With --base
+    it holds only what changed since a file that the device has. MODEL is as
     for export, but must have a spec. Sizes are in kB (1000 bytes).
     """
     from flyweight import files, flow
@@ -68,7 +77,7 @@ def pack(
     limit = _pack.checked(snr_db, max_bytes, max_drop, data)
     candidate = flow.open_model(model, resolution=resolution, classes=classes)
     with shown(quiet) as progress:
-        packed = _pack.packed(candidate, limit, data, images, progress)
+        packed = _pack.packed(candidate, limit, data, images, progress, base)
     path = out or Path(f"{candidate.spec.name if candidate.spec else 'model'}.fly")
     files.write_bytes(path, packed.data)
     for line in _pack.lines(packed, path, data):

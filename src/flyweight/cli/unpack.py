@@ -21,11 +21,18 @@ _RUNTIMES = {"onnx": "onnxruntime", "ncnn": "ncnn"}
     "unpack",
     "flyweight unpack lite0.fly --to onnx,ncnn --out app/models",
     "flyweight unpack lite0.fly --to safetensors",
+    "flyweight unpack update.fly --base lite0.fly",
 )
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--to", "formats", callback=names, metavar="NAMES", default="onnx", help=f"Of: {', '.join(FORMATS)}.")
 @click.option("--out", type=click.Path(path_type=Path), default="unpacked", help="Folder for the files.")
-def unpack(file: Path, formats: tuple[str, ...], out: Path) -> None:
+@click.option(
+    "--base",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    help="Of an update: the file that it is for; again for updates in between.",
+)
+def unpack(file: Path, formats: tuple[str, ...], out: Path, base: tuple[Path, ...]) -> None:
     """Turn FILE, a packed network, into what others read.
 
     safetensors: a MODEL for the other commands. pytorch: the state dict, by
@@ -39,7 +46,7 @@ def unpack(file: Path, formats: tuple[str, ...], out: Path) -> None:
     for name in formats:
         if name not in FORMATS:
             raise unknown_name("format", name, FORMATS)
-    candidate = open_packed(file)
+    candidate = open_packed(file, base)
     rows = [[name, str(path), f"{path.stat().st_size / 1000:,.1f}"]
             for name in formats for path in _written(candidate, name, out, file.stem)]  # fmt: skip
     print_table(["format", "file", "kB"], rows, left=2)

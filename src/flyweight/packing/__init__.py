@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +22,7 @@ from flyweight.narrow import check_built_by
 from flyweight.packing._neutral import neutral, restored, stored
 from flyweight.packing._rounding import MADE_UP, REAL, Effect, Rounding, effect, steps_for
 from flyweight.packing._sensitivity import Measured, batches, flat, measure, synthetic
+from flyweight.packing._update import Base, changes, read_base, summed, told
 from flyweight.spec import ArchSpec
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor, nn
 
-VERSION = "1"
+VERSION, UPDATE_VERSION = "1", "2"
 SNR_DB = 20.0
 SNR_RANGE = (0.0, 60.0)  # dB
 NOISE_RANGE = (-10.0, 80.0)  # dB; beyond 0 the noise is louder than the output
@@ -71,10 +72,12 @@ class Packer:
         candidate: of a spec, in float.
         inputs: preprocessed ``(n, C, H, W)``, that the rounding is chosen by; None: made up.
         judged: others, that the error of the outputs is measured on; None: the same, where they are not made up.
+        base: what the device has; the files are updates of it.
         progress: told of the measuring.
 
     Raises:
-        UsageError: it has no spec, other layers or widths than its spec builds, is quantized, or is not finite.
+        UsageError: it has no spec, other layers or widths than its spec builds or the base has, is quantized, or is
+            not finite.
     """
 
     def __init__(
@@ -83,6 +86,7 @@ class Packer:
         inputs: NDArray[np.float32] | None = None,
         progress: Progress | None = None,
         judged: NDArray[np.float32] | None = None,
+        base: Base | None = None,
     ) -> None:
         _check(candidate)
         self.progress = progress or Silent()
@@ -91,8 +95,9 @@ class Packer:
         judges = inputs if judged is None else judged
         self.judged = seen[:0] if judges is None else torch.from_numpy(judges)
         self.module = neutral(candidate)
-        self.tensors = stored(self.module)
-        self.description = _description(candidate, self.inputs)
+        self.whole = stored(self.module)
+        self.tensors, self.under = changes(self.whole, base) if base else (self.whole, {})
+        self.description = _description(candidate, self.inputs, told(base, self.under) if base else None)
         self.measured: Measured = measure(self.module, seen, self.progress)
         self.wanted = self._outputs()
         trust = MADE_UP if inputs is None else REAL
@@ -104,7 +109,7 @@ class Packer:
         """Return the weights rounded so that the noise is ``noise_db`` below the output, as far as noise adds up."""
         coded = {name: self.tensors[name] for name in self.effects}
         share = self.measured.power * 10 ** (-noise_db / 10) / max(sum(t.size for t in coded.values()), 1)
-        steps = steps_for(coded, self.effects, max(share, LEAST_SIGNAL))
+        steps = steps_for({name: self.whole[name] for name in coded}, self.effects, max(share, LEAST_SIGNAL))
         rounding = {
             name: Rounding(self.effects[name], steps[name], codec.matrix_shape(tensor.shape))
             for name, tensor in coded.items()
@@ -114,10 +119,14 @@ class Packer:
 
     def snr_db(self, quantized: Quantized) -> float:
         """Return the outputs' power over that of their error, measured on the judged inputs; there must be some."""
-        with loaded(self.module, quantized.values()):
+        with loaded(self.module, self._values(quantized)):
             outputs = self._outputs()
         error, power = float((outputs - self.wanted).square().sum()), float(self.wanted.square().sum())
         return 10 * math.log10(max(power, LEAST_SIGNAL) / max(error, LEAST_SIGNAL * 1e-6))
+
+    def _values(self, quantized: Quantized) -> dict[str, NDArray[Any]]:
+        """Return what the file, added to its base, decodes to."""
+        return {n: v + self.under[n] if n in self.under else v for n, v in quantized.values().items()}
 
     def _outputs(self) -> Tensor:
         with torch.no_grad():
@@ -203,7 +212,7 @@ class Packer:
         for _ in range(steps):
             middle = (low + high) / 2
             quantized = self.quantized(middle)
-            with loaded(self.module, quantized.values()):
+            with loaded(self.module, self._values(quantized)):
                 accepted = good(self.module)
             self.progress.advance(1, f"{middle:.1f} dB: {'kept' if accepted else 'too much is lost'}")
             low, high, best = (low, middle, (quantized, middle)) if accepted else (middle, high, best)
@@ -245,10 +254,11 @@ def _check(candidate: Candidate) -> None:
     check_built_by(candidate.module, candidate.spec)
 
 
-def _description(candidate: Candidate, images: int) -> dict[str, Any]:
+def _description(candidate: Candidate, images: int, base: dict[str, Any] | None) -> dict[str, Any]:
     assert candidate.spec is not None
     return {
-        "flyweight": VERSION, "spec": candidate.spec.to_json(), "preprocessing": candidate.preprocessing.to_json(),
+        **({"base": base} if base else {}), "flyweight": UPDATE_VERSION if base else VERSION,
+        "spec": candidate.spec.to_json(), "preprocessing": candidate.preprocessing.to_json(),
         "history": [asdict(change) for change in candidate.history], "images": images,
     }  # fmt: skip
 
@@ -279,25 +289,31 @@ def state_bytes(candidate: Candidate) -> bytes:
     return memory.getvalue()
 
 
-def open_packed(path: Path) -> Candidate:
+def open_packed(path: Path, base: Sequence[Path] = ()) -> Candidate:
     """Return the network of a ``.fly`` file.
 
+    Args:
+        base: of an update: the whole file that it is for, and the updates in between.
+
     Raises:
-        FileError: missing, damaged, without a network's description, or of another network than its spec says.
+        FileError: missing, damaged, without a network's description, of another network than its spec says, or an
+            update of another base.
     """
     container = codec.open_container(path)
-    told = container.description
+    said = container.description
     try:
-        if told["flyweight"] != VERSION:
+        if said["flyweight"] not in (VERSION, UPDATE_VERSION):
             raise FileError(
-                f"{path}: packed by version {told['flyweight']!r}; this one reads {VERSION}. Update flyweight."
+                f"{path}: packed by version {said['flyweight']!r}; this one reads {VERSION} and {UPDATE_VERSION}. "
+                "Update flyweight."
             )
-        spec = ArchSpec.from_json(told["spec"])
-        preprocessing = Preprocessing.from_json(told["preprocessing"])
+        tensors = summed(container, path, read_base(base) if base else None)
+        spec = ArchSpec.from_json(said["spec"])
+        preprocessing = Preprocessing.from_json(said["preprocessing"])
         history = tuple(
-            Change(c["transform"], c["settings"], tuple(c["layers"]), c["before"], c["after"]) for c in told["history"]
+            Change(c["transform"], c["settings"], tuple(c["layers"]), c["before"], c["after"]) for c in said["history"]
         )
-        return Candidate(restored(spec, dict(container.tensors())), preprocessing, spec, history)
+        return Candidate(restored(spec, tensors), preprocessing, spec, history)
     except FileError:
         raise
     except FlyweightError as error:
@@ -308,4 +324,4 @@ def open_packed(path: Path) -> Candidate:
         ) from error
 
 
-__all__ = ["SNR_DB", "Packed", "Packer", "open_packed", "pack", "state_bytes"]
+__all__ = ["SNR_DB", "Base", "Packed", "Packer", "open_packed", "pack", "read_base", "state_bytes"]
