@@ -11,7 +11,7 @@ from flyweight.errors import FileError, TrainingError, UsageError
 from flyweight.evaluate import evaluate, torch_predict
 from flyweight.saved import fresh_candidate
 from flyweight.spec import HeadSpec, InputSpec, settings
-from flyweight.train import CHECKPOINT, Recipe, _Batches, learning_rate, train
+from flyweight.train import CHECKPOINT, Recipe, _Batches, _shrink_scales, learning_rate, train
 from flyweight.zoo import ZOO
 
 DECONV = ZOO.get("mobilenet_v1_deconv").spec
@@ -225,3 +225,35 @@ def test_a_detector_learns_boxes_of_images_of_any_size(head: HeadSpec) -> None:
 def test_boxes_need_a_network_that_gives_some() -> None:
     with pytest.raises(UsageError, match="the data set holds boxes, but the network gives none"):
         train(start(), BOXED, RECIPE)
+
+
+def scales(module: torch.nn.Module) -> torch.Tensor:
+    norms = [m for m in module.modules() if isinstance(m, torch.nn.BatchNorm2d)]
+    return torch.cat([norm.weight.detach().abs() for norm in norms])
+
+
+def test_pull_on_the_norms_brings_scales_to_exactly_zero_and_nothing_else() -> None:
+    plain, pulled = (
+        train(start(), DATA, dataclasses.replace(RECIPE, steps=30, norm_l1=pull)).candidate.module for pull in (0, 6.0)
+    )
+    assert (scales(plain) == 0).sum() == 0
+    zeros = int((scales(pulled) == 0).sum())
+    assert zeros >= 8
+    assert scales(pulled).mean() < 0.5 * scales(plain).mean()
+    wide = [p for p in pulled.parameters() if p.dim() > 1]
+    assert all((p != 0).any() for p in wide)
+
+
+def test_one_step_of_the_pull_takes_rate_times_norm_l1_off_every_scale() -> None:
+    recipe = dataclasses.replace(RECIPE, steps=4, warmup_steps=0)
+    module = torch.nn.Sequential(torch.nn.BatchNorm2d(3))
+    with torch.no_grad():
+        module[0].weight.copy_(torch.tensor([1.0, -0.5, 0.004]))
+    _shrink_scales(module, dataclasses.replace(recipe, norm_l1=0.5), 0)  # 0.01 · 0.5 = 0.005
+    torch.testing.assert_close(module[0].weight.detach(), torch.tensor([0.995, -0.495, 0.0]))
+
+
+@pytest.mark.parametrize("pull", [-0.1, float("nan"), float("inf")])
+def test_pull_out_of_range_is_refused(pull: float) -> None:
+    with pytest.raises(TrainingError, match=r"norm_l1 is .*; allowed is 0 or more"):
+        train(start(), DATA, dataclasses.replace(RECIPE, norm_l1=pull))

@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from flyweight import files
 from flyweight.build import box_code
@@ -39,7 +40,9 @@ class Recipe:
     """How a network is trained: AdamW, linear warm-up, cosine decay to zero, random flips, weighted cross-entropy.
 
     Sources: AdamW arXiv 1711.05101; cosine decay arXiv 1608.03983. Norms, biases and depthwise weights are not decayed
-    (MobileNets, arXiv 1704.04861, section 3.2). ``freeze_steps`` and ``backbone_rate`` are for networks that come with
+    (MobileNets, arXiv 1704.04861, section 3.2). ``norm_l1`` makes channels that are not needed scale to exactly zero,
+    for pruning by ``bn_scale`` (Liu et al. 2017, arXiv 1708.06519, section 3): the step of proximal gradient, beside
+    AdamW's own as its weight decay is, since AdamW would scale a gradient of constant size away. ``freeze_steps`` and ``backbone_rate`` are for networks that come with
     weights, and need one that is built from a spec, which tells its head from its backbone.
     """
 
@@ -53,6 +56,7 @@ class Recipe:
     checkpoint_steps: int = 40
     freeze_steps: int = 0  # first the head alone is trained; the rest stands still, its norms' statistics too
     backbone_rate: float = 1.0  # learning rate of all but the head, as a share of the head's
+    norm_l1: float = 0.0  # pull of batch norms' scales to zero, by the learning rate: network slimming
 
     def to_json(self) -> dict[str, Any]:
         """Return plain data for JSON."""
@@ -114,6 +118,7 @@ def train(
         if step == recipe.freeze_steps:
             _set_frozen(module, recipe, step)
         losses.append(_step(module, optimizer, batches[step], task, weights, recipe, step))
+        _shrink_scales(module, recipe, step)
         after_step(module, step)
         progress.advance(1, f"loss {sum(losses[-20:]) / len(losses[-20:]):.3f}")
         if folder and (step + 1) % recipe.checkpoint_steps == 0 and step + 1 < recipe.steps:
@@ -154,6 +159,17 @@ def _step(
     value.backward()  # type: ignore[no-untyped-call]
     optimizer.step()
     return float(value.item())
+
+
+def _shrink_scales(module: nn.Module, recipe: Recipe, step: int) -> None:
+    """Bring the scales of batch norms nearer to zero, and no further: soft thresholding by ``rate * norm_l1``."""
+    if not recipe.norm_l1 or step < recipe.freeze_steps:
+        return
+    pull = learning_rate(step, recipe) * recipe.backbone_rate * recipe.norm_l1
+    with torch.no_grad():
+        for part in module.modules():
+            if isinstance(part, _BatchNorm) and part.affine:
+                part.weight.copy_(nn.functional.softshrink(part.weight, pull))
 
 
 class _Batches:
@@ -240,6 +256,8 @@ def _check_head(candidate: Candidate, recipe: Recipe) -> None:
             "the backbone can stand still, or train slower, only in a network that is built from a spec: nothing says "
             "what the head of this module is. Leave out freeze_steps and backbone_rate."
         )
+    if not 0 <= recipe.norm_l1 < math.inf:
+        raise TrainingError(f"norm_l1 is {recipe.norm_l1}; allowed is 0 or more, e.g. 0.1.")
     if not 0 <= recipe.freeze_steps <= recipe.steps or not 0 < recipe.backbone_rate <= 1:
         raise TrainingError(
             f"freeze_steps is {recipe.freeze_steps} of {recipe.steps} steps and backbone_rate {recipe.backbone_rate}; "

@@ -45,6 +45,12 @@ _TRANSFERRED = {"freeze": 0.25, "backbone": 0.3}  # defaults of a network that c
 @click.option(
     "--flips", type=click.Choice(["both", "horizontal", "none"]), default="horizontal", help="Random mirroring."
 )
+@click.option(
+    "--norm-l1",
+    type=click.FloatRange(0),
+    default=0.0,
+    help="Pull of norms' scales to zero, for prune --criterion bn_scale.",
+)
 @click.option("--resolution", type=click.IntRange(1, 8192), show_default="as MODEL has it", help="Input size, px.")
 @click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, help="Seed of new weights and batches.")
 @click.option("--dry-run", is_flag=True, help="Read the data, print what would be trained, and stop.")
@@ -59,6 +65,7 @@ def train(
     freeze: int | None,
     backbone_rate: float | None,
     flips: Any,
+    norm_l1: float,
     resolution: int | None,
     seed: int,
     dry_run: bool,
@@ -92,7 +99,7 @@ def train(
         steps=steps, batch=batch, learning_rate=learning_rate, warmup_steps=min(20, steps // 4), flips=flips,
         freeze_steps=round(steps * _TRANSFERRED["freeze"]) * weighted if freeze is None else freeze,
         backbone_rate=(_TRANSFERRED["backbone"] if weighted else 1.0) if backbone_rate is None else backbone_rate,
-        checkpoint_steps=max(40, steps // 50),
+        checkpoint_steps=max(40, steps // 50), norm_l1=norm_l1,
     )  # fmt: skip
     _say_start(start, dataset.name, len(dataset.train), recipe)
     if dry_run:
