@@ -53,7 +53,7 @@ def main(arguments: Sequence[str]) -> int:
         folder.mkdir(parents=True, exist_ok=True)
         with shown() as progress:
             candidate = network(data, seed, folder, progress)
-        seeds.append({"seed": seed, "rows": _rows(_case(candidate, data, folder, options))})
+        seeds.append({"seed": seed, **_judged(_case(candidate, data, folder, options))})
     now = {**environment(0), "command": COMMAND}
     result = {
         "name": "int8_blue_marble", "command": COMMAND, "date": now["date"], "environment": now, "rung": RUNG,
@@ -121,10 +121,10 @@ def _score(candidate: Candidate, data: DataSet) -> Callable[[Images], float]:
     return score
 
 
-def _rows(case: Case) -> list[dict[str, Any]]:
+def _judged(case: Case) -> dict[str, Any]:
     onnx = _int8.onnx_files(case, _int8.OURS)
     made = [*onnx, *_int8.ncnn_files(case, _int8.OURS), *_int8.openvino_files(case, onnx)]
-    return _int8.rows(case, [*made, *_int8.litert_files(case, ("minmax", "best"))])
+    return _int8.judged(case, [*made, *_int8.litert_files(case, ("minmax", "best"))])
 
 
 def _claims(seeds: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -75,7 +75,7 @@ def _judged(options: argparse.Namespace, name: str, network: tuple[str, str, str
     options.models.mkdir(parents=True, exist_ok=True)
     case = Case(
         candidate, calibration, judge, options.models, lambda out: 100 * float(hits(out, right, 1).mean()),
-        options.litert, options.nncf,
+        options.litert, options.nncf, np.array([names.index(one) for one in objects])[judged],
     )  # fmt: skip
     onnx = _int8.onnx_files(case, {**_int8.OURS, **STEPS})
     made = [*onnx, *_int8.ncnn_files(case, {**_int8.OURS, "mse, bias": STEPS["mse, bias"]})]
@@ -87,7 +87,7 @@ def _judged(options: argparse.Namespace, name: str, network: tuple[str, str, str
         "name": name, "command": command, "date": now["date"], "environment": now, "network": zoo_name,
         "data": {"objects_judged_on": len(names[::2]), "images_judged_on": len(judge), "grounds": list(GROUNDS),
                  "images_calibrated_by": len(calibration), "px": 224, "score": "top-1, %"},
-        "rows": _int8.rows(case, made),
+        **_int8.judged(case, made),
     }  # fmt: skip
 
 

@@ -51,7 +51,7 @@ def main(arguments: Sequence[str]) -> int:
         folder.mkdir(parents=True, exist_ok=True)
         calibration, judge = (preprocess(images[one], candidate.preprocessing) for one in (chosen, judged.nonzero()[0]))
         case = Case(candidate, calibration, judge[::EVERY], folder, None, options.litert, options.nncf)
-        seeds.append({"seed": seed, "images": len(case.judge), "rows": _rows(case)})
+        seeds.append({"seed": seed, "images": len(case.judge), **_judged(case)})
     now = {**environment(0), "command": COMMAND}
     result = {
         "name": "int8_mobilenet_v3", "command": COMMAND, "date": now["date"], "environment": now, "network": NETWORK,
@@ -64,10 +64,10 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _rows(case: Case) -> list[dict[str, Any]]:
+def _judged(case: Case) -> dict[str, Any]:
     onnx = _int8.onnx_files(case, _int8.OURS)
     made = [*onnx, *_int8.ncnn_files(case, _int8.OURS), *_int8.openvino_files(case, onnx)]
-    return _int8.rows(case, [*made, *_int8.litert_files(case, ("minmax", "best"))])
+    return _int8.judged(case, [*made, *_int8.litert_files(case, ("minmax", "best"))])
 
 
 def _claims(seeds: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
