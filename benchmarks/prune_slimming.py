@@ -40,9 +40,7 @@ LEFT = (0.7, 0.5, 0.3)  # of the multiply-accumulates
 
 def main(arguments: Sequence[str]) -> int:
     """Train, prune, judge; write and print."""
-    parser = argparse.ArgumentParser(
-        description="Training with and without a pull on the norms' scales, pruned by them."
-    )
+    parser = argparse.ArgumentParser(description="With and without a pull on the norms' scales.")
     parser.add_argument("folder", help="Fashion-MNIST")
     parser.add_argument("--work", type=Path, default=Path("runs/prune_slimming"), help="where what is done is kept")
     parser.add_argument("--result", type=Path, default=Path("benchmarks/results/prune_slimming.json"))
@@ -91,7 +89,7 @@ def claims(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
     def gain(pull: float, key: str) -> float:
         of = {(row["norm_l1"], row["seed"]): row[key] for row in rows}
-        return statistics.mean(of[pull, seed] - of[0.0, seed] for seed in SEEDS)
+        return statistics.mean(float(of[pull, seed]) - float(of[0.0, seed]) for seed in SEEDS)
 
     found = []
     for pull in PULLS[1:]:
