@@ -174,6 +174,17 @@ def litert_files(case: Case, ours: Sequence[Int8Method]) -> list[File]:
     return [*made, *_elsewhere(case, case.litert, "_int8_litert.py", LITERT, made[0].path)]
 
 
+def tools(litert: Path | None, nncf: Path | None) -> dict[str, str]:
+    """Return the versions of the quantizers and of the runtimes that are in other Pythons."""
+    code = "import importlib.metadata as m, sys; print(*(f'{n}\\t{m.version(n)}' for n in sys.argv[1:]), sep='\\n')"
+    found: dict[str, str] = {}
+    for python, names in ((nncf, ("nncf",)), (litert, ("ai-edge-quantizer", "ai-edge-litert", "litert-torch"))):
+        if python is not None:
+            told = subprocess.run([str(python), "-c", code, *names], capture_output=True, text=True, check=True)
+            found |= dict(line.split("\t") for line in told.stdout.splitlines())
+    return found
+
+
 def _elsewhere(case: Case, python: Path, script: str, runtime: str, source: str) -> list[File]:
     """Let a script of another Python quantize a float file; it writes files and prints method, path and seconds."""
     calibration = case.folder / "calibration.npy"

@@ -54,7 +54,7 @@ def main(arguments: Sequence[str]) -> int:
         with shown() as progress:
             candidate = network(data, seed, folder, progress)
         seeds.append({"seed": seed, **_judged(_case(candidate, data, folder, options))})
-    now = {**environment(0), "command": COMMAND}
+    now = {**environment(0), "tools": _int8.tools(options.litert, options.nncf), "command": COMMAND}
     result = {
         "name": "int8_blue_marble", "command": COMMAND, "date": now["date"], "environment": now, "rung": RUNG,
         "recipe": {**RECIPE.to_json(), "steps": _steps()},

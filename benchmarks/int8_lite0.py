@@ -82,7 +82,7 @@ def _judged(options: argparse.Namespace, name: str, network: tuple[str, str, str
     made += _int8.openvino_files(case, onnx)
     made += _int8.litert_files(case, ("minmax", "percentile", "entropy", "mse", "best"))
     command = f"python -m benchmarks.{name} --weights DIR --stamps DIR --models DIR --nncf PYTHON --litert PYTHON"
-    now = {**environment(0), "command": command}
+    now = {**environment(0), "tools": _int8.tools(options.litert, options.nncf), "command": command}
     return {
         "name": name, "command": command, "date": now["date"], "environment": now, "network": zoo_name,
         "data": {"objects_judged_on": len(names[::2]), "images_judged_on": len(judge), "grounds": list(GROUNDS),

@@ -52,7 +52,7 @@ def main(arguments: Sequence[str]) -> int:
         calibration, judge = (preprocess(images[one], candidate.preprocessing) for one in (chosen, judged.nonzero()[0]))
         case = Case(candidate, calibration, judge[::EVERY], folder, None, options.litert, options.nncf)
         seeds.append({"seed": seed, "images": len(case.judge), **_judged(case)})
-    now = {**environment(0), "command": COMMAND}
+    now = {**environment(0), "tools": _int8.tools(options.litert, options.nncf), "command": COMMAND}
     result = {
         "name": "int8_mobilenet_v3", "command": COMMAND, "date": now["date"], "environment": now, "network": NETWORK,
         "data": {"grounds": list(GROUNDS), "images_calibrated_by": CALIBRATE_BY, "weights": "new, norms as trained"},
