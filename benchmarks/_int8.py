@@ -339,12 +339,14 @@ def runtimes_of(found: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def interleaved(runs: Mapping[str, Callable[[], object]], rounds: int = ROUNDS) -> dict[str, NDArray[np.float64]]:
-    """Return the time of each function's runs in ms, all in turn in every round."""
+    """Return the time of each function's runs in ms, every round in another order: each leaves a cache."""
     taken: dict[str, list[float]] = {name: [] for name in runs}
+    random, names = np.random.default_rng(0), list(runs)
     for index in range(WARM_UP + rounds):
-        for name, run in runs.items():
+        for place in random.permutation(len(names)):
+            name = names[place]
             begin = time.perf_counter()
-            run()
+            runs[name]()
             if index >= WARM_UP:
                 taken[name].append(1e3 * (time.perf_counter() - begin))
     return {name: np.array(values) for name, values in taken.items()}

@@ -65,16 +65,18 @@ def _run(net: Any, image: Any) -> Any:
 
 
 def timed(rounds: int, paths: list[Path]) -> dict[str, Any]:
-    """Return each file's times in ms, all in turn in every round."""
+    """Return each file's times in ms, all in every round, in an order drawn anew."""
     nets = {path.name: _net(path) for path in paths}
     taken: dict[str, list[float]] = {name: [] for name in nets}
     for net in nets.values():
         shape = net.get_input_details()[0]["shape"]
         net.set_tensor(net.get_input_details()[0]["index"], np.random.default_rng(0).normal(size=shape).astype("f4"))
+    random, names = np.random.default_rng(0), list(nets)
     for index in range(WARM_UP + rounds):
-        for name, net in nets.items():
+        for place in random.permutation(len(names)):
+            name = names[place]
             begin = time.perf_counter()
-            net.invoke()
+            nets[name].invoke()
             if index >= WARM_UP:
                 taken[name].append(1e3 * (time.perf_counter() - begin))
     return taken
