@@ -227,6 +227,28 @@ def test_boxes_need_a_network_that_gives_some() -> None:
         train(start(), BOXED, RECIPE)
 
 
+def test_dropout_is_the_same_in_every_run_and_leaves_the_callers_generator_alone() -> None:
+    candidate = dataclasses.replace(start(), module=Dropped(start().module))
+    torch.manual_seed(1)
+    whole = train(candidate, DATA, RECIPE)
+    drawn = torch.rand(1)
+    torch.manual_seed(2)
+    assert train(candidate, DATA, RECIPE).losses == whole.losses
+    torch.manual_seed(1)
+    assert torch.equal(torch.rand(1), drawn)
+
+
+class Dropped(torch.nn.Module):
+    """A network whose input loses half of its values in training."""
+
+    def __init__(self, inner: torch.nn.Module) -> None:
+        super().__init__()
+        self.inner, self.drop = inner, torch.nn.Dropout(0.5)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.inner(self.drop(x))
+
+
 def scales(module: torch.nn.Module) -> torch.Tensor:
     norms = [m for m in module.modules() if isinstance(m, torch.nn.BatchNorm2d)]
     return torch.cat([norm.weight.detach().abs() for norm in norms])

@@ -1,7 +1,7 @@
 """One readable loop: train(candidate, data, recipe) -> TrainResult. Resumable, and repeatable by its seed.
 
-Every step draws its batch and its flips from (seed, step) alone, so a run that was killed and goes on sees what an
-unbroken one would have seen.
+Every step draws its batch, its flips and what dropout takes from (seed, step) alone, so a run that was killed and goes
+on sees what an unbroken one would have seen.
 """
 
 from __future__ import annotations
@@ -42,8 +42,9 @@ class Recipe:
     Sources: AdamW arXiv 1711.05101; cosine decay arXiv 1608.03983. Norms, biases and depthwise weights are not decayed
     (MobileNets, arXiv 1704.04861, section 3.2). ``norm_l1`` makes channels that are not needed scale to exactly zero,
     for pruning by ``bn_scale`` (Liu et al. 2017, arXiv 1708.06519, section 3): the step of proximal gradient, beside
-    AdamW's own as its weight decay is, since AdamW would scale a gradient of constant size away. ``freeze_steps`` and ``backbone_rate`` are for networks that come with
-    weights, and need one that is built from a spec, which tells its head from its backbone.
+    AdamW's own as its weight decay is, since AdamW would scale a gradient of constant size away. ``freeze_steps`` and
+    ``backbone_rate`` are for networks that come with weights, and need one that is built from a spec, which tells its
+    head from its backbone.
     """
 
     steps: int = 120
@@ -117,7 +118,9 @@ def train(
     for step in range(len(losses), recipe.steps):
         if step == recipe.freeze_steps:
             _set_frozen(module, recipe, step)
-        losses.append(_step(module, optimizer, batches[step], task, weights, recipe, step))
+        with torch.random.fork_rng(devices=()):
+            torch.manual_seed(int(np.random.SeedSequence((seed, 2, step)).generate_state(1)[0]))
+            losses.append(_step(module, optimizer, batches[step], task, weights, recipe, step))
         _shrink_scales(module, recipe, step)
         after_step(module, step)
         progress.advance(1, f"loss {sum(losses[-20:]) / len(losses[-20:]):.3f}")
