@@ -94,6 +94,17 @@ def test_a_shared_network_trains_on_with_its_few_values_and_its_zeros() -> None:
     assert not hasattr(gathered[3], "parametrizations") and copy.deepcopy(gathered)(images).shape == (8, 10)
 
 
+def test_gradients_from_before_sharing_or_from_before_baking_do_not_stand_in_the_way() -> None:
+    module = net()
+    images = torch.randn(5, 1, 8, 8)
+    module(images).square().sum().backward()
+    books = share(module)
+    shared(module, {n: (s.codes, s.book) for n, s in books.items()})
+    module(images).square().sum().backward()
+    baked(module)(images).square().sum().backward()
+    assert module[3].weight.grad.shape == module[3].weight.shape
+
+
 def test_bits_keep_to_their_budget_and_more_bytes_never_mean_more_error() -> None:
     module = net()
     errors = []

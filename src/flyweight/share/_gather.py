@@ -72,6 +72,7 @@ def shared(module: nn.Module, books: Mapping[str, tuple[NDArray[np.uint8], NDArr
         layer = layers.get(path)
         if own != "weight" or layer is None or tuple(layer.weight.shape) != codes.shape:
             raise UsageError(f"codes of {codes.shape} for '{name}', but the network has no such weight.")
+        layer.weight.grad = None  # the centroids take its place, and would take this gradient of another shape
         parametrize.register_parametrization(layer, "weight", Gather(codes, book), unsafe=True)
     return module
 
@@ -96,5 +97,6 @@ def centroids(module: nn.Module) -> dict[str, NDArray[np.float32]]:
 def baked(module: nn.Module) -> nn.Module:
     """Make gathered weights plain ones, with the values that they have now, in place; return the module."""
     for _, layer, _ in list(shared_weights(module)):
+        layer.parametrizations.weight.original.grad = None  # type: ignore[union-attr]
         parametrize.remove_parametrizations(layer, "weight", leave_parametrized=True)
     return module
